@@ -1,0 +1,53 @@
+# make study: a virtual environment, the notebook executed with the quick preset, an HTML report, figures.
+# make test:  the same environment, lint, and the whole test suite.
+PYTHON ?= python3
+REQUIREMENTS ?= requirements.txt
+VENV ?= .venv
+OUT ?= build
+NOTEBOOK = VAE_Image_Generation_Comparative_Study.ipynb
+BIN = $(VENV)/bin
+export VAE_PRESET ?= quick
+
+.PHONY: study report test lint notebook clean
+
+study: $(VENV)/.study
+	mkdir -p $(OUT)
+	VAE_IMAGES_DIR=$(OUT)/images $(BIN)/python -m nbconvert --to notebook --execute \
+		--ExecutePreprocessor.timeout=3600 --output-dir $(OUT) $(NOTEBOOK)
+	$(BIN)/python -m nbconvert --to html --embed-images --output-dir $(OUT) $(OUT)/$(NOTEBOOK)
+	@echo
+	@echo "executed notebook  $(OUT)/$(NOTEBOOK)"
+	@echo "HTML report        $(OUT)/$(NOTEBOOK:.ipynb=.html)"
+	@echo "figures            $(OUT)/images/"
+
+# One file that opens offline, from the committed notebook, nothing executed.
+report: $(VENV)/.study
+	$(BIN)/python -m nbconvert --to html --embed-images --output-dir $(OUT) $(NOTEBOOK)
+	@echo "HTML report        $(OUT)/$(NOTEBOOK:.ipynb=.html)"
+
+# Execute the committed notebook in place and stamp it.
+notebook: $(VENV)/.test
+	$(BIN)/python -m tests.notebook execute
+
+test: $(VENV)/.test lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+$(VENV)/.study: $(REQUIREMENTS)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Python 3.11 to 3.13 is needed; $(PYTHON) is another: make PYTHON=python3.12 ..." >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) has no venv module: apt-get install python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r $(REQUIREMENTS)
+	touch $@
+
+$(VENV)/.test: $(VENV)/.study pyproject.toml
+	$(BIN)/python -m pip install --quiet -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(OUT)

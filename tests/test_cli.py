@@ -1,0 +1,165 @@
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vae_lib.cli import main, make_parser
+
+QUICK = ["--epochs", "1", "--latent-dim", "2", "--width", "4", "--dense_units=16", "--batch-size", "256"]
+
+
+def run(*arguments):
+    """Run the command in a process of its own; return exit code, output and errors."""
+    environment = {**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9"}
+    command = [sys.executable, "-m", "vae_lib", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    models_dir = tmp_path_factory.mktemp("models")
+    code, out, err = run("train", "--dataset", "digits", *QUICK, "--models-dir", models_dir, "--verbose", 2)
+    assert code == 0, err
+    return models_dir, out, err
+
+
+def run_in(models_dir):
+    """The run directory, not that of a classifier."""
+    (directory,) = (path for path in models_dir.iterdir() if not path.name.startswith("classifier-"))
+    return directory
+
+
+def test_train_prints_a_table_with_units_and_the_run_and_nothing_on_stderr(trained):
+    models_dir, out, err = trained
+    assert "bits/dim  (lower is better)" in out and "embedded digits" in out and err == ""
+    assert out.splitlines()[-1] == f"run: {run_in(models_dir)}"
+
+
+def test_evaluate_writes_table_json_and_figures(trained, tmp_path):
+    models_dir, _, _ = trained
+    name = run_in(models_dir).name
+    code, out, err = run(
+        *("evaluate", name, "--models_dir", models_dir, "--num_samples", 4, "--out", tmp_path / "a b")
+    )
+    assert (code, err) == (0, "") and "PSNR" not in err and "psnr" in out
+    written = json.loads((tmp_path / "a b" / "evaluation.json").read_text())
+    metrics = json.loads((models_dir / name / "metrics.json").read_text())
+    assert written["source"] == "embedded digits (scikit-learn)" and written["split"] == "test"
+    assert written["scores"].items() <= metrics.items()  # the same numbers as at the end of training
+    rows = {(row["measure"], row["of"]): row for row in written["scorecard"]}
+    assert rows["frechet_distance", "real images (floor)"]["better"] == "lower" and "left out" in out
+    figures = {path.stem for path in (tmp_path / "a b").glob("*.png")}
+    assert figures == {
+        *("loss_curves", "reconstructions", "samples", "samples_drawn", "interpolation", "latent_space"),
+        "manifold",
+    }
+
+
+def test_quick_takes_the_scores_of_the_training_s_end_and_no_classifier(trained, tmp_path):
+    models_dir, _, _ = trained
+    before = sorted(models_dir.iterdir())
+    code, out, err = run(
+        "evaluate", run_in(models_dir), "--models_dir", models_dir, "--quick", "--out", tmp_path
+    )
+    assert (code, err) == (0, "") and "bits/dim  (lower is better)" in out
+    assert sorted(models_dir.iterdir()) == before
+    assert "scorecard" not in json.loads((tmp_path / "evaluation.json").read_text())
+
+
+def test_sample_writes_images_of_the_data_s_size(trained, tmp_path):
+    models_dir, _, _ = trained
+    code, _, err = run("sample", run_in(models_dir), "--num-samples", 3, "--out", tmp_path, "--draw")
+    assert (code, err) == (0, "")
+    pictures = sorted(tmp_path.glob("sample_*.png"))
+    assert len(pictures) == 3 and np.asarray(Image.open(pictures[0])).shape == (8, 8)
+
+
+def test_a_folder_of_images_of_one_s_own_can_be_trained_evaluated_and_sampled(tmp_path, rng):
+    for i in range(60):
+        (tmp_path / "mine" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (48, 40, 3), dtype="uint8")
+        Image.fromarray(pixels).save(tmp_path / "mine" / "ab"[i % 2] / f"{i}.png")
+    places = ["--models_dir", tmp_path / "models", "--data_dir", tmp_path / "data"]
+    options = ["--data", tmp_path / "mine", *QUICK[:-2], "--batch_size", 16, "--verbose", 0]
+    code, _, err = run("train", *options, *places)
+    assert code == 0, err
+    name = run_in(tmp_path / "models").name
+    for command in ("evaluate", "sample"):
+        code, _out, err = run(command, name, "--num_samples", 4, *places, "--out", tmp_path / command)
+        assert code == 0, err
+    assert np.asarray(Image.open(tmp_path / "sample" / "sample_0000.png")).shape == (48, 40, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["COMMAND", "--help"]),
+        (["paint"], ["paint", "train"]),
+        (["train", "--latent_dim", "2.5"], ["latent_dim", "2.5"]),
+        (["train", "--latent_dim", "0"], ["latent_dim", "0"]),
+        (["train", "--latent_dim", "1000000000"], ["latent_dim", "4096"]),
+        (["train", "--beta", "-1"], ["beta", "-1"]),
+        (["train", "--beta", "nan"], ["beta", "nan"]),
+        (["train", "--likelihood", "gauss"], ["likelihood", "gauss", "bernoulli"]),
+        (["train", "--epochs", "0"], ["epochs", "0"]),
+        (["train", "--threads", "-1"], ["threads", "-1"]),
+        (["train", "--colour", "blue"], ["--colour"]),
+        (["train", "--data", "no/such/folder"], ["no/such/folder"]),
+        (["train", "--dataset", "nosuchset"], ["nosuchset", "fashion_mnist"]),
+        (["train", "--dataset", "digits", "--data", "x"], ["not allowed with"]),
+        (["train", "--dataset", "digits", "--batch_size", "5000"], ["batch_size", "1457"]),
+        (["evaluate", "no-such-run"], ["no-such-run", "train"]),
+        (["evaluate", "x", "--num_samples", "0"], ["num_samples", "0"]),
+        (["sample", "x", "--temperature", "-1"], ["temperature", "-1"]),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, words, capfd, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    out, err = capfd.readouterr()
+    assert code == 2 and out == "" and err.count("\n") == 1 and all(word in err for word in words), err
+    assert not list(tmp_path.iterdir())  # nothing was begun
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_training(tmp_path, capfd):
+    (tmp_path / "file").write_text("")
+    assert (
+        main(["train", "--dataset", "digits", *QUICK, "--models_dir", str(tmp_path / "file" / "models")]) == 2
+    )
+    assert "--models_dir" in capfd.readouterr().err
+
+
+def test_divergence_is_exit_code_1(tmp_path, capfd):
+    options = ["--dataset", "digits", *QUICK, "--epochs", "2", "--learning_rate", "1e8", "--verbose", "0"]
+    assert main(["train", *options, "--likelihood", "bernoulli", "--models_dir", str(tmp_path)]) == 1
+    assert "lower learning_rate" in capfd.readouterr().err
+
+
+def test_dash_and_underscore_are_the_same_and_values_are_left_alone():
+    from vae_lib.cli import _underscored
+
+    arguments = ["--batch-size=6-4", "--latent-dim", "my-run", "-h", "train"]
+    expected = ["--batch_size=6-4", "--latent_dim", "my-run", "-h", "train"]
+    assert [_underscored(argument) for argument in arguments] == expected
+    words = ["train", "--epochs", "50", "--batch_size", "64", "--latent_dim", "64", "--dataset", "mnist"]
+    parsed = make_parser().parse_args(words)
+    assert (parsed.epochs, parsed.batch_size, parsed.latent_dim) == (50, 64, 64)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["train", "--latent_dim", "x"]])
+def test_help_and_wrong_arguments_answer_in_under_half_a_second(arguments):
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        run(*arguments)
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 0.5

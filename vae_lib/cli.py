@@ -1,0 +1,276 @@
+"""The command line: `python -m vae_lib train | evaluate | sample`.
+
+TensorFlow is imported inside the commands, so that `--help` and bad options are answered at once.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from vae_lib.config import CHOICES, TrainConfig
+from vae_lib.errors import InputError
+from vae_lib.interrupts import Terminated
+from vae_lib.startup import start_tensorflow
+
+_DEFAULTS = TrainConfig()
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a bad option in one line."""
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; return its exit code: 0, 1 for a run that diverged, 2 for bad input."""
+    arguments = [_underscored(argument) for argument in (sys.argv[1:] if argv is None else argv)]
+    options = make_parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except InputError as error:
+        return _fail(error, 2)
+    except KeyboardInterrupt:
+        return _fail("interrupted: the same command resumes the run", 130)
+    except Terminated:
+        return _fail("terminated: the same command resumes the run", 143)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}; mend that and give the same command again", 1)
+
+
+def _fail(message, code: int) -> int:
+    print(f"vae_lib: error: {' '.join(str(message).split())}", file=sys.stderr)
+    return code
+
+
+def _underscored(argument: str) -> str:
+    """Turn `--batch-size=64` into `--batch_size=64`, so that either spelling is understood."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument[2:].partition("=")
+    return f"--{name.replace('-', '_')}{equals}{value}"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = _Parser(prog="vae_lib", description="Train, evaluate and sample variational autoencoders.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_sample(commands)
+    return parser
+
+
+def _add_train(commands) -> None:
+    train = commands.add_parser(
+        "train",
+        help="train a VAE; an unfinished run is resumed, a finished one is not trained twice",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    source = train.add_mutually_exclusive_group()
+    source.add_argument(
+        "--dataset",
+        default=_DEFAULTS.dataset,
+        help="mnist, fashion_mnist, cifar10, digits, sprites or color_sprites",
+    )
+    source.add_argument("--data", metavar="PATH", help="a folder of images of your own, or an .npz file")
+    for name, kind, text in (
+        ("latent_dim", int, "size of z"),
+        ("beta", float, "weight of the rate (KL); 0 gives a plain autoencoder"),
+        ("epochs", int, "passes over the training images"),
+        ("batch_size", int, "images per step"),
+        ("learning_rate", float, "peak of the cosine schedule"),
+        ("anneal_epochs", float, "epochs until beta is reached, or length of a cycle"),
+        ("width", int, "channels of the first convolution"),
+        ("dense_units", int, "units of the dense layers"),
+        ("image_size", int, "resize and crop images to this side"),
+        ("n_train", int, "train on the first n images"),
+        ("seed", int, "of weights, order and noise"),
+    ):
+        train.add_argument(f"--{name}", type=kind, default=getattr(_DEFAULTS, name), metavar="N", help=text)
+    for name, text in (
+        ("likelihood", "p(x|z)"),
+        ("prior", "p(z): N(0, I), or a flow that is learned"),
+        ("network", "encoder and decoder"),
+        ("annealing", "of beta"),
+    ):
+        train.add_argument(f"--{name}", choices=CHOICES[name], default=getattr(_DEFAULTS, name), help=text)
+    train.add_argument("--conditional", action="store_true", help="give the model the labels")
+    train.add_argument("--binarize", action="store_true", help="draw binary pixels (likelihood bernoulli)")
+    train.add_argument("--skip_bad", action="store_true", help="pass over images that cannot be read")
+    train.add_argument("--name", help="of the run directory; made from the config if not given")
+    train.add_argument("--fresh", action="store_true", help="discard an earlier run of the same name")
+    train.add_argument("--threads", type=int, default=0, help="processor threads; 0 takes all")
+    train.add_argument("--verbose", type=int, choices=(0, 1, 2), default=1, help="1: bar, 2: line per epoch")
+    _add_places(train)
+    train.set_defaults(command=_train)
+
+
+def _add_evaluate(commands) -> None:
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="score a run on the test images; write a table, a JSON file and figures",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    evaluate.add_argument("run", help="run directory, or its name")
+    evaluate.add_argument("--num_samples", type=_positive, default=10, help="images in each figure")
+    evaluate.add_argument(
+        "--quick",
+        action="store_true",
+        help="only the scores of the training's end: no classifier, no samples",
+    )
+    evaluate.add_argument("--skip_bad", action="store_true", help="pass over images that cannot be read")
+    evaluate.add_argument("--out", type=Path, help="folder for figures and JSON [images/RUN]")
+    _add_places(evaluate)
+    evaluate.set_defaults(command=_evaluate)
+
+
+def _add_sample(commands) -> None:
+    sample = commands.add_parser(
+        "sample",
+        help="generate images from the prior",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    sample.add_argument("run", help="run directory, or its name")
+    sample.add_argument("--num_samples", type=_positive, default=16, help="images to generate")
+    sample.add_argument("--temperature", type=float, default=1.0, help="standard deviation of z")
+    sample.add_argument("--draw", action="store_true", help="draw pixels from p(x|z) in place of its mean")
+    sample.add_argument("--label", type=int, help="class to generate, for a conditional model")
+    sample.add_argument("--seed", type=int, default=0, help="of the draws")
+    sample.add_argument("--out", type=Path, help="folder for the images [images/RUN/samples]")
+    _add_places(sample)
+    sample.set_defaults(command=_sample)
+
+
+def _add_places(parser) -> None:
+    parser.add_argument(
+        "--data_dir", type=Path, default=Path("data"), help="where data sets are looked for first"
+    )
+    parser.add_argument("--models_dir", type=Path, default=Path("models"), help="where runs are kept")
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"must be an integer from 1 to 10000; received {text!r}")
+    return int(text)
+
+
+def _train(options) -> int:
+    fields = {name: getattr(options, name, None) for name in _DEFAULTS.to_dict()}
+    config = TrainConfig(**{**fields, "dataset": options.dataset if options.data is None else options.data})
+    if options.threads < 0:
+        raise InputError(f"threads must be 0 or more; received {options.threads}")
+    data = _load(config, options)
+    start_tensorflow(options.threads)
+    from vae_lib.training import DivergenceError, train
+
+    try:
+        run = train(
+            config,
+            data,
+            models_dir=options.models_dir,
+            name=options.name,
+            fresh=options.fresh,
+            verbose=options.verbose,
+        )
+    except DivergenceError as error:
+        return _fail(error, 1)
+    print(_table(run.metrics, run.data["source"]))
+    if config.beta == 0:
+        print("beta 0: a plain autoencoder; the rate was not trained, so samples from the prior mean little")
+    print(f"run: {run.directory}")
+    return 0
+
+
+def _evaluate(options) -> int:
+    run = _find(options)
+    config = run.config
+    data = _load(config, options)
+    if data.fingerprint() != run.data["fingerprint"] and config.n_train is None:
+        raise InputError(
+            f"the images of {config.dataset!r} ({data.source}) are not those that {run.name} was trained on "
+            f"({run.data['source']}): put those back, or train anew"
+        )
+    out = options.out or Path("images") / run.name
+    start_tensorflow()
+    from vae_lib.measures import as_text
+    from vae_lib.report import make_report
+
+    models_dir = None if options.quick else options.models_dir
+    scores, table = make_report(run, data, out, options.num_samples, models_dir)
+    if table is None:
+        print(_table(scores, data.source))
+    else:
+        print(
+            f"test images of {data.source}; ± is a 95 % interval over evaluation seeds\n\n{as_text(table)}\n"
+        )
+    print(f"figures and evaluation.json: {out}")
+    return 0
+
+
+def _sample(options) -> int:
+    if not 0 <= options.temperature < 1e3:
+        raise InputError(f"temperature must lie between 0 and 1000; received {options.temperature}")
+    run = _find(options)
+    labels = _labels(run, options.label, options.num_samples)
+    out = options.out or Path("images") / run.name / "samples"
+    start_tensorflow()
+    from vae_lib.report import write_samples
+
+    write_samples(run, out, options.num_samples, labels, options.seed, options.temperature, options.draw)
+    print(f"{options.num_samples} images: {out}")
+    return 0
+
+
+def _labels(run, label: int | None, n: int) -> list[int] | None:
+    """Return the labels of n samples: one class, or all in turn; None for an unconditional model."""
+    n_classes = run.data["n_classes"]
+    if not run.config.conditional:
+        if label is not None:
+            raise InputError(f"--label needs a conditional model; {run.name} was trained without labels")
+        return None
+    if label is not None and not 0 <= label < n_classes:
+        raise InputError(f"--label must be from 0 to {n_classes - 1}; received {label}")
+    return [i % n_classes if label is None else label for i in range(n)]
+
+
+def _load(config: TrainConfig, options):
+    from vae_lib.data import load_dataset
+
+    return load_dataset(
+        config.dataset, options.data_dir, image_size=config.image_size, skip_bad=options.skip_bad
+    )
+
+
+def _find(options):
+    from vae_lib.runs import load_run
+
+    path = Path(options.run)
+    return load_run(path if path.is_dir() else options.models_dir / options.run)
+
+
+_UNITS = {
+    "elbo": ("nats/image", "higher"),
+    "elbo_standard_error": ("nats/image", ""),
+    "distortion": ("nats/image", "lower"),
+    "rate": ("nats/image", "lower"),
+    "bits_per_dim": ("bits/dim", "lower"),
+    "mse": ("grey levels squared", "lower"),
+    "psnr": ("dB", "higher"),
+    "n": ("images", ""),
+}
+
+
+def _table(scores: dict, source: str) -> str:
+    """Return the test scores as lines with units and what is better."""
+    lines = [f"test images of {source}"]
+    for name, (unit, better) in _UNITS.items():
+        if f"test_{name}" in scores:
+            arrow = {"higher": "  (higher is better)", "lower": "  (lower is better)", "": ""}[better]
+            lines.append(f"  {name:<20}{_number(scores[f'test_{name}']):>12}  {unit}{arrow}")
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"

@@ -1,0 +1,87 @@
+"""One image file as pixels, by fixed rules.
+
+- A file is recognised by its content. EXIF rotation is applied. Of an animation or a file of several pages
+  the first frame is taken.
+- Transparency is composited on white. Palettes, CMYK and other colour models become RGB by Pillow's own
+  conversion, without colour profiles. 16-bit grey is divided by 257 and rounded, 1-bit becomes 0 and 255;
+  floating-point images are refused. What is grey by its mode has 1 channel, all else 3.
+- With an image size, the centre of the image's shape is cut out as large as it goes and resized with a
+  Lanczos filter.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+MIN_SIDE, MAX_SIDE = 8, 128  # pixels, what the model takes
+
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
+
+Size = tuple[int, int]  # height, width
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A file's image.
+
+    Attributes:
+        size: Height and width in pixels.
+        pixels: uint8, shape (height, width, 1 or 3); None where the model does not take the size.
+        animated: Whether there were further frames.
+    """
+
+    size: Size
+    pixels: np.ndarray | None
+    animated: bool
+
+
+@contextmanager
+def strict_pillow() -> Iterator[None]:
+    """Let a decompression bomb be an error, and keep a damaged EXIF block to itself."""
+    Image.init()  # here, because the threads would do it all at once
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def decode(path: Path, image_size: Size | None) -> Decoded | str:
+    """Decode one file, or say why it cannot be read.
+
+    Args:
+        path: The file.
+        image_size: (height, width) to crop and resize to; None takes the image as it is.
+    """
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            animated = bool(getattr(image, "is_animated", False))
+            if image_size is None and not all(MIN_SIDE <= side <= MAX_SIDE for side in image.size):
+                return Decoded(image.size[::-1], None, animated)
+            frame = _to_grey_or_rgb(ImageOps.exif_transpose(image))
+        if image_size is not None:
+            frame = ImageOps.fit(frame, image_size[::-1], Image.Resampling.LANCZOS)
+        return Decoded(frame.size[::-1], np.atleast_3d(np.asarray(frame)), animated)
+    except UnidentifiedImageError:
+        return "empty" if path.stat().st_size == 0 else "not an image of a known format"
+    except Exception as error:  # decoders raise many types on damaged files
+        return " ".join(f"{type(error).__name__}: {error}".split())[:120]
+
+
+def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
+    """Convert to mode L or RGB by the rules in the module's docstring."""
+    if image.mode == "F":
+        raise ValueError("floating-point pixels of unknown range")
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("32-bit pixels outside 0 to 65535")
+        return Image.fromarray(np.rint(values / 257).astype(np.uint8))
+    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return image.convert(mode)

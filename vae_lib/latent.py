@@ -1,0 +1,148 @@
+"""Latent space tools: arrays of codes in, arrays of codes or coordinates out. The caller decodes them."""
+
+import numpy as np
+from scipy.stats import norm
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.mixture import GaussianMixture
+
+
+def embed_pca(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Project codes onto their two principal axes.
+
+    Args:
+        codes: Shape (n, latent_dim), latent_dim at least 2.
+
+    Returns:
+        Coordinates (n, 2) and the share of the variance that each axis explains (2,).
+    """
+    pca = PCA(n_components=2, svd_solver="full").fit(codes)
+    return pca.transform(codes), pca.explained_variance_ratio_
+
+
+def embed_tsne(codes: np.ndarray, perplexity: float = 30.0, seed: int = 0) -> np.ndarray:
+    """Place codes in the plane so that near neighbours stay near.
+
+    Distances between clusters, their sizes and their densities carry no meaning. Use the same kind of
+    codes, z_mean, in every plot that is compared.
+
+    Args:
+        codes: Shape (n, latent_dim), n more than 3 times the perplexity.
+        perplexity: Effective number of neighbours.
+        seed: Of the optimisation; it starts from PCA.
+
+    Returns:
+        Coordinates (n, 2).
+
+    Raises:
+        ValueError: If all codes are one point, as of a collapsed model: scikit-learn would crash on them.
+    Source: van der Maaten and Hinton 2008, JMLR 9; Wattenberg et al. 2016, distill.00002.
+    """
+    if not np.ptp(codes, axis=0).any():
+        raise ValueError(
+            f"t-SNE needs codes that differ; received {len(codes)} equal ones: a collapsed model"
+        )
+    tsne = TSNE(perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed)
+    return tsne.fit_transform(np.asarray(codes, dtype="float32"))
+
+
+def prior_quantile_grid(side: int, tail: float = 0.01) -> tuple[np.ndarray, np.ndarray]:
+    """Return two-dimensional codes in equal steps of the prior's probability, not of z.
+
+    Args:
+        side: Codes along each of the two latents.
+        tail: Probability left out at each end; 0.01 reaches from -2.33 to 2.33.
+
+    Returns:
+        Codes (side, side, 2), where codes[i, j] has z0 at quantile j and z1 at quantile i, and the
+        quantiles (side,).
+    """
+    quantiles = np.linspace(tail, 1.0 - tail, side)
+    z0, z1 = np.meshgrid(norm.ppf(quantiles), norm.ppf(quantiles))
+    return np.stack([z0, z1], axis=-1), quantiles
+
+
+def traverse(z: np.ndarray, dims: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return copies of one code with one latent at a time set to each value.
+
+    Args:
+        z: One code, shape (latent_dim,).
+        dims: The latents to move, in the order of the rows: by rate, or dead ones come first.
+        values: What each is set to, shape (steps,).
+
+    Returns:
+        Codes, shape (len(dims), steps, latent_dim).
+    """
+    codes = np.tile(np.asarray(z, dtype="float64"), (len(dims), len(values), 1))
+    for row, dim in enumerate(dims):
+        codes[row, :, dim] = values
+    return codes
+
+
+def interpolate(z_from: np.ndarray, z_to: np.ndarray, steps: int, spherical: bool = False) -> np.ndarray:
+    """Return codes on the way from one code to another.
+
+    Args:
+        z_from: Shape (n, latent_dim).
+        z_to: Shape (n, latent_dim).
+        steps: Codes on each path, both ends included.
+        spherical: Follow the arc between the two directions, which keeps the typical length of
+            high-dimensional Gaussian codes, in place of the straight line.
+
+    Returns:
+        Codes, shape (n, steps, latent_dim).
+    Source: White 2016, arXiv:1609.04468 (spherical).
+    """
+    weight = np.linspace(0.0, 1.0, steps)[None, :, None]
+    start, end = np.asarray(z_from)[:, None], np.asarray(z_to)[:, None]
+    line = (1.0 - weight) * start + weight * end
+    if not spherical:
+        return line
+    lengths = np.linalg.norm(start, axis=-1, keepdims=True) * np.linalg.norm(end, axis=-1, keepdims=True)
+    cosine = np.sum(start * end, axis=-1, keepdims=True) / np.maximum(lengths, 1e-12)
+    angle = np.arccos(np.clip(cosine, -1.0, 1.0))
+    sine = np.sin(angle)
+    straight = (sine < 1e-6) | (lengths < 1e-12)  # one direction, opposite ones or none: there is no one arc
+    safe = np.where(straight, 1.0, sine)
+    arc = (np.sin((1.0 - weight) * angle) * start + np.sin(weight * angle) * end) / safe
+    return np.where(straight, line, arc)
+
+
+def attribute_direction(z: np.ndarray, has_attribute: np.ndarray) -> np.ndarray:
+    """Return the mean code of images with an attribute less that of images without, shape (latent_dim,).
+
+    Args:
+        z: Codes, shape (n, latent_dim).
+        has_attribute: Booleans, shape (n,), both values present.
+
+    Raises:
+        ValueError: If all images have the attribute, or none has.
+    """
+    has_attribute = np.asarray(has_attribute, dtype=bool)
+    if has_attribute.all() or not has_attribute.any():
+        raise ValueError(
+            f"both kinds of images are needed; received {has_attribute.sum()} of {len(z)} with it"
+        )
+    return z[has_attribute].mean(axis=0) - z[~has_attribute].mean(axis=0)
+
+
+def fit_mixture_prior(
+    z_train: np.ndarray, z_val: np.ndarray, n_components: tuple[int, ...] = (1, 5, 10, 20, 50), seed: int = 0
+) -> GaussianMixture:
+    """Fit a Gaussian mixture to codes after training; its size is chosen by validation.
+
+    Args:
+        z_train: Codes drawn from q(z|x) of training images, shape (n, latent_dim).
+        z_val: The same of validation images.
+        n_components: Numbers of components to try.
+        seed: Of the fits.
+
+    Returns:
+        The mixture with the highest mean log-density of `z_val`.
+    Source: Ghosh et al. 2020, arXiv:1903.12436 (ex-post density estimation).
+    """
+    fits = [
+        GaussianMixture(k, covariance_type="full", reg_covar=1e-4, random_state=seed).fit(z_train)
+        for k in n_components
+    ]
+    return max(fits, key=lambda mixture: mixture.score(z_val))

@@ -1,0 +1,68 @@
+"""Starting TensorFlow quietly, on a number of threads that is known; and what it runs on."""
+
+import contextlib
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+
+def start_tensorflow(threads: int | None = None):
+    """Import TensorFlow without its chatter about missing GPUs, and set its threads.
+
+    Args:
+        threads: Processor threads of one operation; None takes all. The last bits of a training depend
+            on it. It has no effect once TensorFlow has computed something in this process.
+
+    Returns:
+        The module.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _silenced_stderr():
+        import tensorflow as tf
+    if threads:
+        with contextlib.suppress(RuntimeError):  # running already, on the threads it was started with
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.get_logger().setLevel("ERROR")  # it warns of the first tracing of every new model
+    with _silenced_stderr():
+        tf.config.list_logical_devices()  # looks for GPUs now, so that it is not heard of later
+    return tf
+
+
+def thread_count() -> int:
+    """Return the threads that TensorFlow spreads one operation over."""
+    import tensorflow as tf
+
+    configured = tf.config.threading.get_intra_op_parallelism_threads()
+    configured = configured or int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0)
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return configured or usable
+
+
+def processor() -> str:
+    """Return the processor's name, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+@contextlib.contextmanager
+def _silenced_stderr():
+    """Hold back what native code writes to descriptor 2; show it if the block fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            sink.seek(0)
+            os.write(kept, sink.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,98 @@
+"""Subject: the model, the images and the classifier of one evaluation, and what several measures share."""
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from vae_lib import latent
+from vae_lib.classifier import Classifier
+from vae_lib.data import ImageDataset
+from vae_lib.evaluation import binarised
+
+NO_CLASSIFIER = "it needs a classifier, so labels of two classes or more"  # why a measure is left out
+MAX_MIXTURE = 640  # components x latents: more cost minutes
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How many images and seeds stand behind a scorecard; figures compare at equal protocol only.
+
+    Attributes:
+        seeds: Seeds of the evaluation's noise and choices, at least two.
+        n_samples: Generated images of each kind, and real ones beside them; at most half of the test images.
+        n_iwae: Test images of the importance bound.
+        iwae_k: Importance weights an image.
+        n_codes: Training images whose codes serve the readers and the mixture prior.
+        n_pairs: Test images of the aggregate posterior; the time grows as its square.
+        n_tsne: Test images of the t-SNE.
+        n_dci: Test images of DCI, whose forests are slow.
+        n_copied: Training images that copies are looked for among.
+    """
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    n_samples: int = 2000
+    n_iwae: int = 500
+    iwae_k: int = 50
+    n_codes: int = 5000
+    n_pairs: int = 2000
+    n_tsne: int = 1000
+    n_dci: int = 2000
+    n_copied: int = 60_000
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A VAE, the images it was trained on, a classifier of them or None, and how much to compute."""
+
+    vae: object
+    data: ImageDataset
+    classifier: Classifier | None
+    protocol: Protocol
+
+    def images(self, part: str, rows=slice(None)) -> np.ndarray:
+        """Return images as the model knows them: binarised, once, if it binarises."""
+        x = np.asarray(self.data.images_and_labels(part)[0][rows])
+        return binarised(x) if self.vae.binarize else x
+
+    def given(self, part: str, rows=slice(None)) -> np.ndarray | None:
+        """Return the labels that a conditional model is given; None for any other."""
+        return self.data.images_and_labels(part)[1][rows] if self.vae.num_classes else None
+
+    @cached_property
+    def x(self) -> np.ndarray:
+        """Test images, uint8 (n, h, w, c)."""
+        return self.images("test")
+
+    @cached_property
+    def codes(self) -> tuple[np.ndarray, np.ndarray]:
+        """z_mean and z_log_var of the test images."""
+        return self.vae.encode(self.x, self.given("test"))
+
+    @cached_property
+    def reconstructions(self) -> np.ndarray:
+        """Decoder means at the z_mean of the test images, uint8."""
+        return self.vae.reconstruct(self.x, self.given("test"))
+
+    @property
+    def prior_name(self) -> str:
+        """What p(z) is called in the table."""
+        return "N(0, I)" if self.vae.prior.name == "normal" else "learned prior"
+
+    def drawn_codes(self, part: str, n: int, seed: int = 0) -> np.ndarray:
+        """Return one z drawn from q(z|x) for each of the first n images of a part."""
+        z_mean, z_log_var = self.vae.encode(self.images(part, slice(n)), self.given(part, slice(n)))
+        noise = np.random.default_rng(seed).standard_normal(z_mean.shape)
+        return z_mean + np.exp(0.5 * z_log_var) * noise
+
+    @cached_property
+    def mixture(self):
+        """A Gaussian mixture fitted to codes of training images, its size chosen on validation images."""
+        train, val = (self.drawn_codes(part, self.protocol.n_codes) for part in ("train", "val"))
+        most = min(len(train) // 20, MAX_MIXTURE // train.shape[1])
+        sizes = tuple(k for k in (1, 5, 10, 20, 50) if k == 1 or k <= most)
+        with warnings.catch_warnings():  # a fit that was cut short is judged by validation like any other
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return latent.fit_mixture_prior(train, val, sizes)
