@@ -55,8 +55,10 @@ class TrainingLoop:
         optimizer = keras.optimizers.Adam(self._schedule(), global_clipnorm=CLIP_NORM)
         optimizer.build(self.vae.trainable_variables)
         self.vae.compile(optimizer=optimizer, jit_compile=False)  # XLA halves the speed on a CPU
-        self.train_step = tf.function(self.vae.train_step, reduce_retracing=True, jit_compile=False)
-        self.test_step = tf.function(self.vae.test_step, reduce_retracing=True, jit_compile=False)
+        # A graph for each batch size. A shared one of unknown size would be optimised otherwise, and which
+        # sizes share it depends on the batch that a process happens to begin with: last bits would differ.
+        self.train_step = tf.function(self.vae.train_step, reduce_retracing=False, jit_compile=False)
+        self.test_step = tf.function(self.vae.test_step, reduce_retracing=False, jit_compile=False)
         self.step, self.seconds, self.threads, self.history = 0, 0.0, [], []
         self.best_loss = math.inf
         self.best = [variable.numpy() for variable in self.vae.trainable_variables]
