@@ -2,6 +2,9 @@ import pickle
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from vae_lib.arrays import read_npz
 from vae_lib.errors import InputError
@@ -146,3 +149,32 @@ def test_wrong_keys_and_a_single_array(tmp_path):
 def test_labels_and_test_images_that_do_not_fit(tmp_path, arrays, message):
     with pytest.raises(InputError, match=message):
         read_npz(save(tmp_path / "x.npz", x_train=images(3), **arrays))
+
+
+DTYPES = st.sampled_from(["uint8", "int16", "int64", "float16", "float32", "float64"])
+SHAPES = hnp.array_shapes(min_dims=3, max_dims=4, min_side=1, max_side=4)
+
+
+@given(st.data(), DTYPES, SHAPES)
+def test_whatever_the_numbers_they_become_bytes_without_loss_or_are_refused(
+    tmp_path_factory, data, dtype, shape
+):
+    elements = hnp.from_dtype(np.dtype(dtype)) | st.sampled_from([0, 1, 127, 128, 255])
+    values = data.draw(hnp.arrays(dtype, shape, elements=elements))
+    path = tmp_path_factory.getbasetemp() / "any.npz"
+    try:
+        pixels = read_npz(save(path, x_train=values))["x_train"]
+    except InputError as error:
+        assert "\n" not in str(error) and "x_train" in str(error)
+        return
+    assert pixels.dtype == np.uint8 and pixels.shape == (*shape, 1)[:4]
+    scale = 1 if values.max() > 1 or not np.issubdtype(values.dtype, np.floating) else 255
+    np.testing.assert_allclose(pixels.reshape(shape), values.astype(float) * scale, rtol=0, atol=0.5 + 0.1)
+
+
+@given(hnp.arrays("uint8", hnp.array_shapes(min_dims=4, max_dims=4, max_side=4)))
+def test_bytes_survive_the_way_to_unit_floats_and_back(tmp_path_factory, pixels):
+    path = tmp_path_factory.getbasetemp() / "unit.npz"
+    unit = pixels / np.float32(255)
+    assert unit.min() >= 0 and unit.max() <= 1
+    assert np.array_equal(read_npz(save(path, x_train=unit))["x_train"], pixels)

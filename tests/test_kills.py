@@ -18,6 +18,7 @@ import pytest
 from tests.failpoints import checkpoint
 from tests.notebook import ROOT
 from vae_lib.checkpoint import Checkpoint
+from vae_lib.cli import main
 from vae_lib.config import TrainConfig
 from vae_lib.runs import load_run
 
@@ -213,10 +214,28 @@ def test_ctrl_c_and_sigterm_save_say_how_to_resume_and_exit_by_their_code(tmp_pa
     }
 
 
+def test_an_unfinished_run_is_not_resumed_with_another_config_and_keeps_its_checkpoints(tmp_path, capfd):
+    process = command(tmp_path, "--name", "mine")
+    wait_for_step(process, tmp_path, 1)
+    process.kill()
+    process.communicate()
+    checkpoints = {path: path.read_bytes() for path in tmp_path.glob("mine/checkpoint/*/*")}
+    words = ["train", *OPTIONS, "--epochs", "100", "--models_dir", str(tmp_path), "--name", "mine"]
+    for change, told in (
+        (["--latent_dim", "3"], "latent_dim: 2 -> 3"),
+        (["--beta", "4"], "beta: 1.0 -> 4.0"),
+        (["--n_train", "500"], "n_train: None -> 500"),
+        (["--dataset", "sprites"], "dataset: digits -> sprites"),
+    ):
+        capfd.readouterr()
+        assert main([*words, *change]) == 2
+        out, err = capfd.readouterr()
+        assert out == "" and err.count("\n") == 1 and told in err and "--fresh" in err
+    assert checkpoints and all(path.read_bytes() == content for path, content in checkpoints.items())
+
+
 def cli_in_child(models_dir, out):
     """Run the command line with its output in a file."""
-    from vae_lib.cli import main
-
     with open(out, "w", buffering=1) as sys.stderr:
         sys.stdout = sys.stderr
         words = [*OPTIONS, "--epochs", "40", "--verbose", "0"]

@@ -2,14 +2,17 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
 from tests import notebook as committed
+from tests.bare_machine import ABSENT
 
 MEGABYTE = 2**20
 
@@ -168,27 +171,51 @@ def test_every_check_rejects_a_wrong_answer_and_says_why(notebook, number, answe
         run_exercise(notebook, number, answer)
 
 
-@pytest.mark.slow
-def test_the_smoke_preset_runs_offline_with_no_data_and_no_home_to_write_to(tmp_path):
+def executed(copy, command, tmp_path):
+    """Execute a copy of the notebook, offline, without data sets, widgets or a home; return its tables."""
+    (tmp_path / "site").mkdir(exist_ok=True)
+    (tmp_path / "site" / "sitecustomize.py").write_text(ABSENT)
     environment = {
         **os.environ,
         "VAE_PRESET": "smoke",
-        "VAE_IMAGES_DIR": str(tmp_path / "images"),
         "VAE_EMBEDDED_ONLY": "1",
         "HTTPS_PROXY": "http://127.0.0.1:9",
         "HOME": "/proc/no-such-home",
+        "PYTHONPATH": str(tmp_path / "site"),
     }
-    copy = tmp_path / "study.ipynb"
-    copy.write_text(
-        committed.PATH.read_text(encoding="utf-8").replace('Path(\\"models\\")', f"Path(r'{tmp_path}')")
-    )
-    command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace", str(copy)]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, cwd=committed.ROOT, check=False
-    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    cells = [cell for cell in json.loads(copy.read_text())["cells"] if cell["cell_type"] == "code"]
-    outputs = [output for cell in cells for output in cell["outputs"]]
-    assert not [output for output in outputs if output["output_type"] == "error"]
+    outputs = [output for cell in code_cells(nbformat.read(copy, as_version=4)) for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
     assert "stand-in for cifar10" in json.dumps(outputs)
-    assert {path.suffix for path in (tmp_path / "images").iterdir()} == {".png", ".svg"}
+    tables = [output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})]
+    return [re.sub("T_[0-9a-f]{5}", "", "".join(table)) for table in tables]
+
+
+KERNEL_IN_ANOTHER_FOLDER = """
+import sys, nbformat
+from nbclient import NotebookClient
+notebook = nbformat.read(sys.argv[1], as_version=4)
+NotebookClient(notebook, timeout=600, resources={"metadata": {"path": sys.argv[2]}}).execute()
+nbformat.write(notebook, sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_the_smoke_preset_runs_offline_and_again_from_another_folder_with_the_same_tables_and_figures(
+    tmp_path,
+):
+    project = tmp_path / "my study"
+    shutil.copytree(committed.ROOT / "vae_lib", project / "vae_lib")
+    copy = project / committed.PATH.name
+    shutil.copy(committed.PATH, copy)
+    nbconvert = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace", str(copy)]
+    tables = executed(copy, nbconvert, tmp_path)
+    figures = {path.name: path.read_bytes() for path in (project / "images").iterdir()}
+    assert {name.rpartition(".")[2] for name in figures} == {"png", "svg"} and tables
+    trained = {path: path.stat().st_mtime_ns for path in (project / "models").glob("*/model.keras")}
+    command = [sys.executable, "-c", KERNEL_IN_ANOTHER_FOLDER, str(copy), str(project / "images")]
+    assert executed(copy, command, tmp_path) == tables
+    assert figures == {path.name: path.read_bytes() for path in (project / "images").iterdir()}
+    assert trained == {path: path.stat().st_mtime_ns for path in (project / "models").glob("*/model.keras")}
+    assert trained and {path.name for path in tmp_path.iterdir()} == {"my study", "site"}

@@ -2,6 +2,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy.stats import norm
 
 from vae_lib.errors import InputError
@@ -21,6 +24,20 @@ def test_normal_log_prob_is_scipys(rng):
     z, mean, log_var = rng.standard_normal((3, 5, 4)).astype("float32")
     expected = norm(mean, np.exp(log_var / 2)).logpdf(z).sum(axis=1)
     np.testing.assert_allclose(normal_log_prob(z, mean, log_var), expected, rtol=1e-4)
+
+
+def floats(low, high):
+    return arrays("float32", (3, 4), elements=st.floats(low, high, width=32))
+
+
+@given(floats(-5, 5), floats(-8, 4))
+def test_the_rate_is_never_negative_and_zero_where_q_is_the_prior(z_mean, z_log_var):
+    rate = np.asarray(NormalPrior().rate(None, z_mean, z_log_var))
+    assert rate.shape == (3,) and (rate > -1e-6).all()  # float32 rounds
+    apart = (np.abs(z_mean) > 0.01).any(axis=1) | (np.abs(z_log_var) > 0.01).any(axis=1)
+    assert (rate[apart] > 0).all()
+    zeros = np.zeros_like(z_mean)
+    assert not np.asarray(NormalPrior().rate(None, zeros, zeros)).any()
 
 
 def test_normal_prior_rate_is_the_closed_form_and_agrees_with_monte_carlo(rng):

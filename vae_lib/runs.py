@@ -169,8 +169,11 @@ def load_weights(vae, path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-        if damaged:
-            raise ValueError(f"{damaged} fails its checksum")
+            if damaged:
+                raise ValueError(f"{damaged} fails its checksum")
+            described = json.loads(archive.read("config.json"))
+        if not isinstance(described, dict) or described.get("registered_name") != "vae_lib>VAE":
+            raise ValueError("it is no file of a VAE of vae_lib")
         vae.load_weights(path)
     except (zipfile.BadZipFile, ValueError, KeyError, OSError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
