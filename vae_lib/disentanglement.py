@@ -3,11 +3,13 @@
 Every score takes `codes` (n, latent_dim), the posterior means z_mean, and `factors` (n, n_factors), int64
 values of the factors that made each image, drawn independently over the whole table. Rules for all four:
 
-- Every factor is a set of categories: no order is assumed, and a cyclic factor such as orientation (where the
-  last value is next to the first) is treated like any other, although one code cannot follow a circle
-  without a jump. Values that look alike count as different all the same: of the sprites a square repeats
-  every 90 degrees, an ellipse every 180, a heart only after 360, so no code can tell the orientations
-  of a square or an ellipse fully apart. Take such a factor out (`factors[:, keep]`) or state it.
+- Every factor is a set of categories: no order is assumed. A cyclic factor, where the last value is next to
+  the first (orientation and the two hues of the sprites), is treated like any other, although one code cannot
+  follow a circle without a jump: such a factor keeps a perfect model below a perfect score.
+- A symmetric shape repeats itself as it turns. Our sprites divide each shape's own period (90 degrees for the
+  square, 180 for the ellipse, 360 for the heart), so no two values look alike; but one value is another angle
+  for each shape, and a code that follows the angle follows the factor within a shape only. To leave a factor
+  out, pass `factors[:, keep]`. Where values do look alike, as in dSprites, no code can tell them apart.
 - A factor with a single value tells nothing and is left out.
 - A code whose variance over the data is at most `min_variance` is collapsed and is read as constant:
   the scores are blind to scale and would find factors in its noise. The default, that of

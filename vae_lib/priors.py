@@ -74,7 +74,6 @@ class FlowPrior(layers.Layer):
             log_scale, shift = self._scale_and_shift(kept, i)
             z = self._join(kept, moved * ops.exp(log_scale) + shift, i)
             log_scales.append(log_scale)
-        # One sum: TensorFlow reorders a chain of additions, another way each time, and so its last bit.
         return normal_log_prob(z, 0.0, 0.0) + ops.sum(ops.concatenate(log_scales, axis=-1), axis=-1)
 
     def rate(self, z, z_mean, z_log_var):
