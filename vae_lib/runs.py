@@ -152,8 +152,8 @@ def make_vae(config: TrainConfig, image_shape: tuple[int, int, int], num_classes
     )
 
 
-def load_weights(vae, path: Path) -> None:
-    """Load weights into a VAE from a `.keras` file.
+def load_weights(model, path: Path) -> None:
+    """Load weights into a Keras model from a `.keras` file of its class; no code in the file is ever run.
 
     Raises:
         InputError: One message each for a file that is missing, empty, not a Keras archive, or of other
@@ -172,9 +172,10 @@ def load_weights(vae, path: Path) -> None:
             if damaged:
                 raise ValueError(f"{damaged} fails its checksum")
             described = json.loads(archive.read("config.json"))
-        if not isinstance(described, dict) or described.get("registered_name") != "vae_lib>VAE":
-            raise ValueError("it is no file of a VAE of vae_lib")
-        vae.load_weights(path)
+        found = described.get("class_name") if isinstance(described, dict) else described
+        if found != type(model).__name__:
+            raise ValueError(f"it is of class {found!r}, not {type(model).__name__}")
+        model.load_weights(path)
     except (zipfile.BadZipFile, ValueError, KeyError, OSError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path} does not hold this model's weights ({reason}): {remedy}") from None
