@@ -96,7 +96,7 @@ def test_a_lambda_layer_in_a_file_of_weights_never_runs(finished, weights, tmp_p
     model = keras.Model(inputs, outputs)
     told.unlink(missing_ok=True)  # building it here runs it
     model.save(weights)
-    with pytest.raises(InputError, match="it is of class .* not VAE"):
+    with pytest.raises(InputError, match=r"it is of class .* not VAE"):
         load_run(finished.directory).model()
     assert not told.exists()
 
@@ -113,7 +113,7 @@ def test_a_file_that_names_another_class_is_refused_though_its_weights_would_fit
     rewritten(
         weights, lambda name, content: json.dumps(hostile).encode() if name == "config.json" else content
     )
-    with pytest.raises(InputError, match="it is of class .* not VAE"):
+    with pytest.raises(InputError, match=r"it is of class .* not VAE"):
         load_run(finished.directory).model()
 
 

@@ -1,9 +1,17 @@
-import pandas as pd
+import dataclasses
+import shutil
 
-from vae_lib.config import TrainConfig
-from vae_lib.study import grid, run_study
+import pytest
+
+from vae_lib.config import STUDIES, TrainConfig
+from vae_lib.errors import InputError
+from vae_lib.presets import all_configs, comparisons
+from vae_lib.protocol import Protocol
+from vae_lib.study import by_run, grid, run_study, shard
 
 BASE = TrainConfig(dataset="digits", latent_dim=2, epochs=1, batch_size=256, width=4, dense_units=16)
+WILD = dataclasses.replace(BASE, learning_rate=1e8, likelihood="bernoulli", epochs=2)
+LOST = dataclasses.replace(BASE, dataset="no_such_set")
 
 
 def test_grid_is_every_combination_and_keeps_the_rest():
@@ -14,22 +22,93 @@ def test_grid_is_every_combination_and_keeps_the_rest():
     assert all(config.epochs == 1 and config.dataset == "digits" for config in configs)
 
 
-def test_a_study_is_resumed_a_failed_cell_does_not_stop_it_and_workers_make_no_difference(tmp_path):
-    wild = TrainConfig.from_dict(
-        {**BASE.to_dict(), "learning_rate": 1e8, "likelihood": "bernoulli", "epochs": 2}
-    )
-    configs = [*grid(BASE, latent_dim=(2, 3)), wild]
-    first = run_study(configs, n_jobs=1, models_dir=tmp_path / "one")
-    assert list(first["status"]) == ["finished", "finished", "diverged"]
-    assert list(first["latent_dim"]) == [2, 3, 2] and set(first["source"]) == {
-        "embedded digits (scikit-learn)"
-    }
-    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "one").glob("*/metrics.json")}
-    again = run_study(configs, n_jobs=1, models_dir=tmp_path / "one")
-    pd.testing.assert_frame_equal(first, again)
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    models_dir = tmp_path_factory.mktemp("models")
+    return models_dir, run_study([*grid(BASE, latent_dim=(2, 3)), WILD, LOST, BASE], models_dir=models_dir)
+
+
+def test_the_table_is_tidy_and_a_failed_cell_is_listed_and_does_not_stop_the_rest(study):
+    _, table = study
+    runs = table.drop_duplicates(["latent_dim", "likelihood", "dataset"])
+    assert sorted(runs["status"]) == ["diverged", "failed", "finished", "finished"]
+    assert "no_such_set" in runs.loc[runs["status"] == "failed", "error"].item()
+    done = table[table["status"] == "finished"]
+    assert done["run"].nunique() == 2 and not done.duplicated(["run", "split", "measure", "of"]).any()
+    assert set(done["source"]) == {"embedded digits (scikit-learn)"} and (done["parameters"] > 0).all()
+    bits = done[(done["measure"] == "bits_per_dim") & (done["split"] == "test")]
+    assert list(bits["unit"]) == ["bits/dim"] * 2 and set(bits["better"]) == {"lower"}
+
+
+def test_by_run_has_a_row_for_each_finished_run(study):
+    models_dir, table = study
+    wide = by_run(table)
+    assert list(wide["latent_dim"]) == [2, 3] and wide["test_bits_per_dim"].between(1, 8).all()
+    assert (wide["test_elbo"] + wide["test_distortion"] + wide["test_rate"]).abs().max() < 1e-3
+    assert all((models_dir / name / "metrics.json").exists() for name in wide["run"])
+    chosen = by_run(table, [*grid(BASE, latent_dim=(3, 2, 7)), WILD])
+    assert list(chosen["latent_dim"]) == [3, 2] and list(chosen.columns) == list(wide.columns)
+
+
+def test_nothing_is_done_twice_and_neither_order_nor_workers_change_a_byte(study, tmp_path):
+    models_dir, table = study
+    configs = [LOST, WILD, *grid(BASE, latent_dim=(3, 2))]
+    times = {path: path.stat().st_mtime_ns for path in models_dir.glob("*/metrics.json")}
+    assert run_study(configs, models_dir=models_dir).to_csv() == table.to_csv()
     assert times == {path: path.stat().st_mtime_ns for path in times} and len(times) == 3
-    side_by_side = run_study(configs, n_jobs=2, models_dir=tmp_path / "two")
-    scores = [column for column in first if column.startswith(("test_", "val_", "run", "status"))]
-    one_thread = run_study(configs[:2], n_jobs=2, models_dir=tmp_path / "three")
-    # the diverged row has no scores, so counts are floats beside it
-    pd.testing.assert_frame_equal(side_by_side[scores][:2], one_thread[scores], check_dtype=False)
+    told = []
+    side_by_side = run_study(configs, n_jobs=2, models_dir=tmp_path, tell=told.append)
+    assert "4 of 4" in told[-1] and "left" in told[-1]
+    one_thread = run_study(configs[::-1], n_jobs=2, models_dir=tmp_path / "again")
+    csv = [frame.drop(columns=["seconds"]).to_csv() for frame in (side_by_side, one_thread)]
+    assert csv[0] == csv[1]
+
+
+def test_what_was_deleted_is_computed_again_and_no_more(study, tmp_path):
+    models_dir, table = study
+    shutil.copytree(models_dir, tmp_path / "models")
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "models").glob("*/metrics.json")}
+    lost = by_run(table)["run"][0]
+    shutil.rmtree(tmp_path / "models" / lost)
+    again = run_study([*grid(BASE, latent_dim=(2, 3)), WILD, LOST], models_dir=tmp_path / "models")
+    changed = {path.parent.name for path, time in times.items() if path.stat().st_mtime_ns != time}
+    assert changed == {lost}
+    assert again.drop(columns="seconds").to_csv() == table.drop(columns="seconds").to_csv()
+
+
+def test_shards_are_disjoint_and_complete():
+    configs = grid(BASE, seed=range(10))
+    parts = [shard(configs + configs, i, 3) for i in (1, 2, 3)]
+    assert sorted(config.seed for part in parts for config in part) == list(range(10))
+    with pytest.raises(InputError, match="received 4/3"):
+        shard(configs, 4, 3)
+
+
+@pytest.mark.parametrize("preset", STUDIES)
+def test_presets_change_one_thing_at_a_time(preset):
+    axes = {"data_set": "dataset", "latent_size": "latent_dim", "disentanglement": "beta"}
+    for name, configs in comparisons(preset).items():
+        fields = {field: {getattr(config, field) for config in configs} for field in configs[0].to_dict()}
+        varied = {field for field, values in fields.items() if len(values) > 1}
+        assert varied - {"seed", "dataset"} <= {axes.get(name, name)}
+    assert len(all_configs(preset)) == len(set(all_configs(preset)))
+
+
+def test_the_full_preset_has_three_seeds_everywhere_and_equal_training():
+    configs = all_configs("full")
+    assert all({config.seed for config in cells} >= {0, 1, 2} for cells in comparisons("full").values())
+    assert len({config.epochs for config in configs if config.dataset != "sprites"}) == 1
+
+
+@pytest.mark.slow
+def test_a_scorecard_is_kept_beside_the_run(tmp_path):
+    protocol = Protocol(seeds=(0, 1), n_samples=100, n_iwae=20, iwae_k=2, n_codes=300, n_pairs=50, n_tsne=60)
+    table = run_study([BASE], protocol=protocol, models_dir=tmp_path)
+    wide = by_run(table)
+    assert 0 <= wide["test_active_units"].item() <= 2 and 0 < wide["test_knn_accuracy"].item() < 1
+    assert wide["test_frechet_distance_of_decoder means, N(0, I)"].item() > 0
+    path = tmp_path / wide["run"].item() / "scorecard.json"
+    time = path.stat().st_mtime_ns
+    (tmp_path / wide["run"].item() / "model.keras").unlink()  # scores need no weights
+    again = run_study([BASE], protocol=protocol, models_dir=tmp_path)
+    assert again.to_csv() == table.to_csv() and path.stat().st_mtime_ns == time

@@ -1,4 +1,4 @@
-"""The command line: `python -m vae_lib train | evaluate | sample`.
+"""The command line: `python -m vae_lib train | evaluate | sample | study`.
 
 TensorFlow is imported inside the commands, so that `--help` and bad options are answered at once.
 """
@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vae_lib.config import CHOICES, TrainConfig
+from vae_lib.config import CHOICES, STUDIES, TrainConfig
 from vae_lib.errors import InputError
 from vae_lib.interrupts import Terminated
 from vae_lib.startup import start_tensorflow
@@ -59,6 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_sample(commands)
+    _add_study(commands)
     return parser
 
 
@@ -143,6 +144,22 @@ def _add_sample(commands) -> None:
     sample.set_defaults(command=_sample)
 
 
+def _add_study(commands) -> None:
+    study = commands.add_parser(
+        "study",
+        help="train and score every cell of a study that is not done yet; write its table and figures",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    study.add_argument("--preset", choices=STUDIES, default="quick", help="which cells")
+    study.add_argument("--jobs", type=_positive, default=2, help="worker processes, each on one thread")
+    study.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="only the I-th of N parts")
+    study.add_argument("--dry_run", action="store_true", help="say what is left to do and how long it takes")
+    study.add_argument("--stand_ins", action="store_true", help="take embedded images where real ones lack")
+    study.add_argument("--out", type=Path, default=Path("images/study"), help="folder for table and figures")
+    _add_places(study)
+    study.set_defaults(command=_study)
+
+
 def _add_places(parser) -> None:
     parser.add_argument(
         "--data_dir", type=Path, default=Path("data"), help="where data sets are looked for first"
@@ -154,6 +171,13 @@ def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 0 < int(text) <= 10_000:
         raise argparse.ArgumentTypeError(f"must be an integer from 1 to 10000; received {text!r}")
     return int(text)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, slash, of = text.partition("/")
+    if not (slash and number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
+        raise argparse.ArgumentTypeError(f"must be I/N with I from 1 to N, such as 3/8; received {text!r}")
+    return int(number), int(of)
 
 
 def _train(options) -> int:
@@ -221,6 +245,36 @@ def _sample(options) -> int:
     write_samples(run, out, options.num_samples, labels, options.seed, options.temperature, options.draw)
     print(f"{options.num_samples} images: {out}")
     return 0
+
+
+def _study(options) -> int:
+    from vae_lib.presets import PROTOCOL, all_configs
+    from vae_lib.study import Places, run_study, shard
+
+    configs = shard(all_configs(options.preset), *options.shard)
+    if options.dry_run:
+        from vae_lib.estimate import as_text, seconds_of
+
+        places = Places(str(options.data_dir), str(options.models_dir), options.stand_ins)
+        print(as_text(configs, seconds_of(configs, places, _tell), options.jobs))
+        return 0
+    from vae_lib.study_report import write_report
+
+    table = run_study(
+        configs,
+        n_jobs=options.jobs,
+        protocol=PROTOCOL,
+        data_dir=options.data_dir,
+        models_dir=options.models_dir,
+        stand_ins=options.stand_ins,
+        tell=_tell,
+    )
+    print(write_report(table, options.preset, options.out))
+    return 0 if (table["status"] == "finished").all() else 1
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _labels(run, label: int | None, n: int) -> list[int] | None:

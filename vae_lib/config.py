@@ -14,6 +14,7 @@ LIKELIHOOD_NAMES = ("bernoulli", "discretized_logistic")
 PRIORS = ("normal", "flow")
 NETWORKS = ("conv", "mlp")
 ANNEALING = ("none", "linear", "cyclical")
+STUDIES = ("smoke", "quick", "full")  # of `presets.comparisons`
 
 
 @dataclass(frozen=True)

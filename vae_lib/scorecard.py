@@ -16,7 +16,8 @@ from vae_lib.evaluation import NOISE_SEED
 from vae_lib.generation import take_generation
 from vae_lib.intervals import standard_error
 from vae_lib.measures import MeasureTable
-from vae_lib.subject import NO_CLASSIFIER, Protocol, Subject
+from vae_lib.protocol import Protocol
+from vae_lib.subject import NO_CLASSIFIER, Subject
 
 COLLAPSED_RATE = 0.01  # nats: a latent below it tells nothing of the image
 

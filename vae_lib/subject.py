@@ -11,36 +11,10 @@ from vae_lib import latent
 from vae_lib.classifier import Classifier
 from vae_lib.data import ImageDataset
 from vae_lib.evaluation import binarised
+from vae_lib.protocol import Protocol
 
 NO_CLASSIFIER = "it needs a classifier, so labels of two classes or more"  # why a measure is left out
 MAX_MIXTURE = 640  # components x latents: more cost minutes
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How many images and seeds stand behind a scorecard; figures compare at equal protocol only.
-
-    Attributes:
-        seeds: Seeds of the evaluation's noise and choices, at least two.
-        n_samples: Generated images of each kind, and real ones beside them; at most half of the test images.
-        n_iwae: Test images of the importance bound.
-        iwae_k: Importance weights an image.
-        n_codes: Training images whose codes serve the readers and the mixture prior.
-        n_pairs: Test images of the aggregate posterior; the time grows as its square.
-        n_tsne: Test images of the t-SNE.
-        n_dci: Test images of DCI, whose forests are slow.
-        n_copied: Training images that copies are looked for among.
-    """
-
-    seeds: tuple[int, ...] = (0, 1, 2)
-    n_samples: int = 2000
-    n_iwae: int = 500
-    iwae_k: int = 50
-    n_codes: int = 5000
-    n_pairs: int = 2000
-    n_tsne: int = 1000
-    n_dci: int = 2000
-    n_copied: int = 60_000
 
 
 @dataclass(frozen=True)

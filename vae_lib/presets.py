@@ -1,0 +1,57 @@
+"""Presets: the comparisons that a study makes, by name, and how much is trained for each."""
+
+from vae_lib.config import STUDIES, TrainConfig
+from vae_lib.errors import InputError
+from vae_lib.protocol import Protocol
+from vae_lib.study import grid
+
+REAL = ("fashion_mnist", "cifar10")
+LATENT_DIM = 32  # where something else is compared
+
+# Cheaper than an evaluation of one model: a study has many.
+PROTOCOL = Protocol(
+    seeds=(0, 1), n_samples=2000, n_iwae=100, iwae_k=20, n_codes=5000, n_pairs=1000, n_tsne=500, n_dci=1000,
+    n_copied=10_000,
+)  # fmt: skip
+
+
+def comparisons(preset: str) -> dict[str, list[TrainConfig]]:
+    """Return the configs of each comparison; a config may serve in several, and is trained once.
+
+    Args:
+        preset: `smoke`, a test on embedded data; `quick`, minutes, one seed; `full`, hours, three seeds.
+
+    Raises:
+        InputError: If there is no such preset.
+    """
+    if preset == "smoke":
+        base = TrainConfig(dataset="digits", latent_dim=4, epochs=1, n_train=500, width=4, dense_units=16)
+        return {
+            "latent_size": grid(base, latent_dim=(2, 4), seed=(0, 1)),
+            "beta": grid(base, beta=(1.0, 4.0), seed=(0, 1)),
+        }
+    if preset == "quick":
+        base = TrainConfig(latent_dim=LATENT_DIM, epochs=3, n_train=12_000)
+        return {
+            "latent_size": grid(base, dataset=REAL, latent_dim=(2, 8, 32)),
+            "beta": grid(base, dataset=REAL[:1], beta=(0.25, 1.0, 4.0, 16.0)),
+        }
+    if preset == "full":
+        base, seeds = TrainConfig(latent_dim=LATENT_DIM, epochs=5), range(3)
+        betas = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+        sprites = TrainConfig(dataset="sprites", latent_dim=10, epochs=15)
+        return {
+            "data_set": grid(base, dataset=(*REAL, "mnist"), seed=seeds),
+            "latent_size": grid(base, dataset=REAL, latent_dim=(2, 4, 8, 16, 32, 64, 128), seed=seeds),
+            "beta": grid(base, dataset=REAL, beta=betas, seed=seeds),
+            "disentanglement": grid(sprites, beta=(1.0, 2.0, 4.0, 8.0, 16.0, 32.0), seed=range(5)),
+            "likelihood": grid(base, likelihood=("bernoulli", "discretized_logistic"), seed=seeds),
+            "prior": grid(base, prior=("normal", "flow"), seed=seeds),
+            "conditional": grid(base, conditional=(False, True), seed=seeds),
+        }
+    raise InputError(f"preset must be one of {', '.join(STUDIES)}; received {preset!r}")
+
+
+def all_configs(preset: str) -> list[TrainConfig]:
+    """Return the configs of all comparisons, each once."""
+    return list(dict.fromkeys(config for configs in comparisons(preset).values() for config in configs))

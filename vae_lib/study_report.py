@@ -1,0 +1,110 @@
+"""What `study` leaves in a folder: the tidy table, intervals, differences, and figures."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from vae_lib.atomic import write_text
+from vae_lib.export import save_figure
+from vae_lib.findings import cell_means, steps_along
+from vae_lib.plots import plot_metric, plot_rate_distortion
+from vae_lib.presets import comparisons
+from vae_lib.study import by_run
+from vae_lib.style import new_figure, style
+
+# Column of `by_run` -> its label in figures and tables.
+MEASURES = {
+    "test_bits_per_dim": "bits per dimension",
+    "test_elbo": "ELBO (nats per image)",
+    "test_distortion": "distortion (nats per image)",
+    "test_rate": "rate (nats per image)",
+    "test_psnr": "PSNR (dB)",
+    "test_active_units": "active units (latents)",
+    "test_linear_probe_accuracy": "linear probe of z_mean (share)",
+    "test_knn_accuracy": "10-NN of z_mean (share)",
+    "test_frechet_distance_of_draws from p(x|z), N(0, I)": "Fréchet distance of draws",
+    "test_frechet_distance_of_decoder means, N(0, I)": "Fréchet distance of means",
+    "test_mig": "mutual information gap",
+    "test_sap": "separated attribute predictability",
+    "test_dci_disentanglement": "DCI disentanglement",
+    "test_factor_vae_score": "FactorVAE score",
+}
+_AXES = {
+    "data_set": "dataset",
+    "latent_size": "latent_dim",
+    "beta": "beta",
+    "disentanglement": "beta",
+    "likelihood": "likelihood",
+    "prior": "prior",
+    "conditional": "conditional",
+}
+_PANELS = {
+    "latent_size": (
+        *("test_bits_per_dim", "test_rate", "test_psnr", "test_active_units"),
+        *("test_linear_probe_accuracy", "test_frechet_distance_of_decoder means, N(0, I)"),
+    ),
+    "beta": (
+        *("test_bits_per_dim", "test_rate", "test_psnr", "test_active_units"),
+        *("test_linear_probe_accuracy", "test_frechet_distance_of_decoder means, N(0, I)"),
+    ),
+    "disentanglement": (
+        *("test_mig", "test_sap", "test_dci_disentanglement", "test_factor_vae_score"),
+        *("test_bits_per_dim", "test_active_units"),
+    ),
+}
+
+
+def write_report(table: pd.DataFrame, preset: str, out: Path) -> str:
+    """Write `results.csv`, `intervals.csv`, `differences.csv` and the figures of a study.
+
+    Args:
+        table: A row per run and measure, as `run_study` gives it.
+        preset: Whose comparisons it holds, or a part of them.
+        out: The folder.
+
+    Returns:
+        What was written, and what failed, in lines of text.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "results.csv", table.to_csv(index=False))
+    lost = table[table["status"] != "finished"]
+    lines = [f"{row.status}: {row.dataset}, seed {row.seed}: {row.error}" for row in lost.itertuples()]
+    intervals, differences = [], []
+    if not (table["status"] == "finished").any():
+        return "\n".join([*lines, "no run has finished"])
+    runs = by_run(table)
+    measures = [name for name in MEASURES if name in runs]
+    for name, configs in comparisons(preset).items():
+        chosen = by_run(table, configs)
+        if chosen.empty:
+            continue
+        settings = ["dataset", *([_AXES[name]] if _AXES[name] != "dataset" else [])]
+        intervals.append(cell_means(chosen, settings, measures).assign(comparison=name))
+        within = "dataset" if _AXES[name] != "dataset" else "beta"
+        differences.append(steps_along(chosen, _AXES[name], measures, within).assign(comparison=name))
+        with style():
+            _draw(name, chosen, out)
+    write_text(out / "intervals.csv", pd.concat(intervals).to_csv(index=False))
+    write_text(out / "differences.csv", pd.concat(differences).to_csv(index=False))
+    sources = "; ".join(sorted(runs["source"].unique()))
+    lines.append(f"{len(runs)} runs of {sources}: tables and figures in {out}")
+    return "\n".join(lines)
+
+
+def _draw(name: str, runs: pd.DataFrame, out: Path) -> None:
+    facts = {"source": "; ".join(runs["source"].unique()), "seeds": sorted(map(int, runs["seed"].unique()))}
+    panels = [measure for measure in _PANELS.get(name, ()) if measure in runs]
+    if panels:
+        figure = new_figure(11, 3.3 * -(-len(panels) // 3))
+        hue = "dataset" if len(set(runs["dataset"])) > 1 else None
+        for ax, measure in zip(figure.subplots(-(-len(panels) // 3), 3).flat, panels, strict=False):
+            plot_metric(runs.dropna(subset=[measure]), _AXES[name], measure, hue=hue, log2_x=True, ax=ax)
+            ax.set_ylabel(MEASURES[measure])
+        for ax in figure.axes[len(panels) :]:
+            ax.remove()
+        save_figure(figure, name, directory=out, metadata=facts)
+    if _AXES[name] in ("beta", "latent_dim"):
+        for dataset, members in runs.groupby("dataset"):
+            points = {"x": "test_rate", "y": "test_distortion", "by": _AXES[name]}
+            ax = plot_rate_distortion(members, **points, title=f"{dataset}: {members['source'].iloc[0]}")
+            save_figure(ax.figure, f"{name}_rate_distortion_{dataset}", directory=out, metadata=facts)
