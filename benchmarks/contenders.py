@@ -5,6 +5,7 @@ latents; dense, transposed convolutions 64 and 32 with stride 2, and 1; 28x28 im
 1e-3, cross-entropy and KL summed, and averaged over images. Images are uint8 (n, 28, 28, 1).
 """
 
+import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,20 +26,24 @@ def training_flops() -> float:
     return 3 * 2 * (convolutions + dense)
 
 
-def make_keras_networks():
-    """Return encoder (x in [0, 1] -> z_mean, z_log_var) and decoder (z -> logits)."""
+def make_keras_networks(image_shape=(28, 28, 1), latent_dim=LATENT_DIM, n_params=1):
+    """Return encoder (x in [0, 1] -> z_mean, z_log_var) and decoder (z -> params) for images of any size.
+
+    The dense layer before z has 16 units, or as many as there are latents.
+    """
     import keras
     from keras import layers
 
     options = {"activation": "relu", "strides": 2, "padding": "same"}
-    image, z = keras.Input((28, 28, 1)), keras.Input((LATENT_DIM,))
+    image, z = keras.Input(image_shape), keras.Input((latent_dim,))
     x = layers.Conv2D(32, 3, **options)(image)
-    x = layers.Flatten()(layers.Conv2D(64, 3, **options)(x))
-    x = layers.Dense(16, activation="relu")(x)
-    encoder = keras.Model(image, [layers.Dense(LATENT_DIM)(x), layers.Dense(LATENT_DIM)(x)])
-    x = layers.Reshape((7, 7, 64))(layers.Dense(7 * 7 * 64, activation="relu")(z))
+    x = layers.Conv2D(64, 3, **options)(x)
+    small = x.shape[1:]
+    x = layers.Dense(max(16, latent_dim), activation="relu")(layers.Flatten()(x))
+    encoder = keras.Model(image, [layers.Dense(latent_dim)(x), layers.Dense(latent_dim)(x)])
+    x = layers.Reshape(small)(layers.Dense(math.prod(small), activation="relu")(z))
     x = layers.Conv2DTranspose(32, 3, **options)(layers.Conv2DTranspose(64, 3, **options)(x))
-    return encoder, keras.Model(z, layers.Conv2DTranspose(1, 3, padding="same")(x))
+    return encoder, keras.Model(z, layers.Conv2DTranspose(n_params, 3, padding="same")(x))
 
 
 def vae_lib(images: np.ndarray) -> Epoch:
@@ -61,16 +66,21 @@ def vae_lib(images: np.ndarray) -> Epoch:
     return lambda: loop._run_epoch(StopRequest())
 
 
-def keras_fit(images: np.ndarray) -> Epoch:
-    """`fit` on a NumPy array, with a train_step as the Keras VAE example has one."""
+def keras_fit(images: np.ndarray, latent_dim=LATENT_DIM, likelihood="bernoulli") -> tuple[Epoch, object]:
+    """`fit` on a NumPy array, with a train_step as the Keras VAE example has one; and the model."""
     import keras
     import tensorflow as tf
     from keras import ops
 
+    from vae_lib.likelihoods import get_likelihood
+
+    pixels = get_likelihood(likelihood)
+    n_params = pixels.params_per_channel * images.shape[-1]
+
     class Example(keras.Model):
         def __init__(self):
             super().__init__()
-            self.encoder, self.decoder = make_keras_networks()
+            self.encoder, self.decoder = make_keras_networks(images.shape[1:], latent_dim, n_params)
             self.noise = keras.random.SeedGenerator(0)
             names = ("loss", "reconstruction_loss", "kl_loss")
             self.trackers = [keras.metrics.Mean(name=name) for name in names]
@@ -85,9 +95,11 @@ def keras_fit(images: np.ndarray) -> Epoch:
                 z = z_mean + ops.exp(0.5 * z_log_var) * keras.random.normal(
                     ops.shape(z_mean), seed=self.noise
                 )
-                pixels = ops.sigmoid(self.decoder(z))
-                cross_entropy = keras.losses.binary_crossentropy(x, pixels)
-                reconstruction_loss = ops.mean(ops.sum(cross_entropy, axis=(1, 2)))
+                if likelihood == "bernoulli":
+                    cross_entropy = keras.losses.binary_crossentropy(x, ops.sigmoid(self.decoder(z)))
+                    reconstruction_loss = ops.mean(ops.sum(cross_entropy, axis=(1, 2)))
+                else:
+                    reconstruction_loss = -ops.mean(pixels.log_prob(x, self.decoder(z)))
                 kl = -0.5 * (1 + z_log_var - ops.square(z_mean) - ops.exp(z_log_var))
                 kl_loss = ops.mean(ops.sum(kl, axis=1))
                 loss = reconstruction_loss + kl_loss
@@ -99,7 +111,7 @@ def keras_fit(images: np.ndarray) -> Epoch:
     x = images.astype("float32") / 255
     model = Example()
     model.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE))
-    return lambda: model.fit(x, epochs=1, batch_size=BATCH, verbose=0)
+    return lambda: model.fit(x, epochs=1, batch_size=BATCH, verbose=0), model
 
 
 def make_torch_networks():
@@ -166,8 +178,8 @@ def torch_compiled(images: np.ndarray) -> Epoch:
     return _torch(images, channels_last=False, compiled=True)
 
 
-def pythae(images: np.ndarray) -> Epoch:
-    """The trainer of pythae, with this architecture given to its VAE."""
+def pythae(images: np.ndarray) -> tuple[Epoch, object]:
+    """The trainer of pythae, with this architecture given to its VAE; and the model."""
     import logging
 
     import torch
@@ -208,7 +220,7 @@ def pythae(images: np.ndarray) -> Epoch:
         ),
     )  # fmt: skip
     trainer.prepare_training()
-    return lambda: trainer.train_step(epoch=1)
+    return lambda: trainer.train_step(epoch=1), trainer.model
 
 
 CONTENDERS = (vae_lib, keras_fit, torch_eager, torch_channels_last, torch_compiled, pythae)

@@ -49,7 +49,8 @@ def work(job, n_images: int, pipe) -> None:
     if job is not numpy_product and not job.__name__.startswith(("torch", "pythae")):
         start_tensorflow()
     images = load_dataset("fashion_mnist").x_train[:n_images]
-    repeat = job(images)
+    job = job(images)
+    repeat = job[0] if isinstance(job, tuple) else job
     repeat()
     pipe.send("ready")
     while pipe.recv():

@@ -5,6 +5,7 @@ import sys
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -97,9 +98,36 @@ def test_a_folder_of_images_of_one_s_own_can_be_trained_evaluated_and_sampled(tm
     assert np.asarray(Image.open(tmp_path / "sample" / "sample_0000.png")).shape == (48, 40, 3)
 
 
+@pytest.mark.slow
+def test_a_study_is_done_in_shards_and_its_table_and_figures_are_drawn_from_what_is_there(tmp_path):
+    places = ["--models_dir", tmp_path / "models", "--out", tmp_path / "out"]
+    dry = run("study", "--preset", "smoke", "--dry-run", *places)
+    assert dry[0] == 0 and "digits: 6 of 6 runs left" in dry[1] and not (tmp_path / "models").exists()
+    for part in ("1/2", "2/2"):
+        code, _, err = run("study", "--preset", "smoke", "--shard", part, "--jobs", 1, *places)
+        assert code == 0 and "3 of 3: finished" in err and "left" in err
+    before = sorted((tmp_path / "models").rglob("*"))
+    began = time.perf_counter()
+    code, out, _ = run("study", "--preset", "smoke", *places)
+    assert time.perf_counter() - began < 60 and sorted((tmp_path / "models").rglob("*")) == before
+    assert code == 0 and "6 runs of embedded digits" in out
+    names = {path.stem for path in (tmp_path / "out").glob("*.png")}
+    assert names == {
+        "latent_size",
+        "beta",
+        "beta_rate_distortion_digits",
+        "latent_size_rate_distortion_digits",
+    }
+    differences = pd.read_csv(tmp_path / "out" / "differences.csv")
+    assert set(differences["axis"]) == {"latent_dim", "beta"} and set(differences["seeds"]) == {2}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["study", "--shard", "4/3"], ["4/3", "I/N"]),
+        (["study", "--preset", "huge"], ["huge", "full"]),
+        (["study", "--jobs", "0"], ["jobs", "0"]),
         ([], ["COMMAND", "--help"]),
         (["paint"], ["paint", "train"]),
         (["train", "--latent_dim", "2.5"], ["latent_dim", "2.5"]),

@@ -251,6 +251,7 @@ def _study(options) -> int:
     from vae_lib.presets import PROTOCOL, all_configs
     from vae_lib.study import Places, run_study, shard
 
+    start_tensorflow(1)  # as in the workers, so that a classifier trained here is one of theirs
     configs = shard(all_configs(options.preset), *options.shard)
     if options.dry_run:
         from vae_lib.estimate import as_text, seconds_of
