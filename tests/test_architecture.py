@@ -14,7 +14,7 @@ ALLOWED = {
     "arrays": {"errors"},
     "baselines": {"errors", "metrics"},
     "checkpoint": {"atomic"},
-    "classifier": {"atomic", "data", "errors", "runs", "startup"},
+    "classifier": {"atomic", "data", "errors", "networks", "runs", "startup"},
     "cli": {
         *("config", "data", "errors", "estimate", "interrupts", "measures", "presets", "report", "runs"),
         *("startup", "study", "study_report", "training"),

@@ -11,12 +11,26 @@ SHAPES = [(8, 8, 1), (28, 28, 1), (32, 32, 3), (9, 13, 2), (48, 40, 3), (33, 128
 
 
 def small_vae(image_shape=(8, 8, 1), **options):
-    keras.utils.set_random_seed(0)
     return VAE(image_shape, **{"latent_dim": 3, "width": 4, "dense_units": 16, **options})
 
 
 def images(shape, n=6, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (n, *shape), dtype="uint8")
+
+
+def test_initial_weights_follow_the_seed_and_no_global_generator():
+    weights = []
+    for seed, around in ((0, 1), (0, 2), (1, 1)):
+        keras.utils.set_random_seed(around)
+        vae = small_vae(prior="flow", seed=seed)
+        kernels = [layer.kernel for layer in vae.encoder.layers if hasattr(layer, "kernel")]
+        weights.append([variable.numpy() for variable in vae.trainable_variables])
+        for kernel in kernels[1:]:  # Glorot's uniform distribution
+            fans = np.prod(kernel.shape[:-2], dtype=int) * (kernel.shape[-2] + kernel.shape[-1])
+            assert 0.8 < np.std(kernel) / np.sqrt(2 / fans) < 1.2
+    first, again, other = weights
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not any(np.array_equal(a, b) for a, b in zip(first, other, strict=True) if a.any())
 
 
 @pytest.mark.parametrize("shape", SHAPES)

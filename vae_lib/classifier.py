@@ -23,6 +23,7 @@ from keras import layers
 from vae_lib.atomic import atomic_write, write_json
 from vae_lib.data import ImageDataset
 from vae_lib.errors import InputError
+from vae_lib.networks import initialize
 from vae_lib.runs import load_weights
 from vae_lib.startup import thread_count
 
@@ -77,9 +78,9 @@ class Classifier:
     """
 
     def __init__(self, image_shape: tuple[int, int, int], n_classes: int, config: ClassifierConfig):
-        keras.utils.set_random_seed(config.seed)
         self.image_shape, self.n_classes, self.config = tuple(image_shape), n_classes, config
         self.network, self._outputs = _make_networks(self.image_shape, n_classes, config)
+        initialize(self.network, config.seed)
         self._run = tf.function(
             lambda x: self._outputs(x, training=False), reduce_retracing=True, jit_compile=False
         )

@@ -11,7 +11,7 @@ from keras import ops
 
 from vae_lib.latent import interpolate
 from vae_lib.likelihoods import get_likelihood
-from vae_lib.networks import Sampling, make_decoder, make_encoder
+from vae_lib.networks import Sampling, initialize, make_decoder, make_encoder
 from vae_lib.priors import make_prior, normal_log_prob
 
 
@@ -32,7 +32,7 @@ class VAE(keras.Model):
         dense_units: Units of the dense layers.
         num_classes: Condition encoder and decoder on a label, one of so many; 0 for none.
         binarize: Draw binary pixels, each on with its grey level as probability, anew at every step.
-        seed: Seed of the noise; initial weights follow `keras.utils.set_random_seed`.
+        seed: Seed of weights and noise.
     """
 
     def __init__(
@@ -60,6 +60,8 @@ class VAE(keras.Model):
         self.decoder = make_decoder(
             self.image_shape, latent_dim, *sizes, self.likelihood.params_per_channel, num_classes
         )
+        for i, part in enumerate((self.encoder, self.decoder, *getattr(self.prior, "networks", ()))):
+            initialize(part, 1000 * seed + i)
         self.sampling = Sampling(seed)
         self.pixel_noise = keras.random.SeedGenerator(seed)
         self.beta = self.add_weight(

@@ -1,6 +1,7 @@
 """Encoders and decoders: strided convolutions for images of any size, and a plain MLP to compare with."""
 
 import math
+import random
 
 import keras
 import numpy as np
@@ -104,6 +105,19 @@ def make_decoder(
         if any(extra for _, extra in crop):
             x = layers.Cropping2D(crop)(x)
     return keras.Model(inputs, x, name="decoder")
+
+
+def initialize(network: keras.Model, seed: int) -> None:
+    """Draw every kernel anew from its own initializer, as a function of the seed alone.
+
+    Keras takes the seeds it is not given from Python's global generator, which other threads use too.
+    """
+    seeds = random.Random(seed)
+    for layer in network.layers:
+        initializer = getattr(layer, "kernel_initializer", None)
+        if initializer is not None and "seed" in initializer.get_config():
+            config = {**initializer.get_config(), "seed": seeds.randrange(2**31)}
+            layer.kernel.assign(type(initializer).from_config(config)(layer.kernel.shape))
 
 
 def _with_label(first, x, num_classes: int):

@@ -129,11 +129,8 @@ def make_vae(config: TrainConfig, image_shape: tuple[int, int, int], num_classes
         image_shape: (height, width, channels) of the data.
         num_classes: Of the data; it counts where the config is conditional.
     """
-    import keras  # here, so that a run's scores can be read without loading TensorFlow
+    from vae_lib.models import VAE  # here, so that a run's scores can be read without loading TensorFlow
 
-    from vae_lib.models import VAE
-
-    keras.utils.set_random_seed(config.seed)
     fields = (
         "latent_dim",
         "beta",
