@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import keras
 import numpy as np
 import pytest
 
@@ -21,7 +20,6 @@ PRIOR, DRAWS = "decoder means, N(0, I)", "draws from p(x|z), N(0, I)"
 
 
 def small_vae(**options):
-    keras.utils.set_random_seed(0)
     return VAE((8, 8, 1), **{"latent_dim": 3, "width": 4, "dense_units": 16, **options})
 
 
@@ -79,7 +77,9 @@ def test_real_images_lie_nearer_to_real_ones_than_noise_does(digits, classifier,
 def test_an_untrained_model_reads_far_from_real_and_at_chance(untrained):
     floor, of_model = (value(untrained, "frechet_distance", of, 80) for of in (FLOOR, PRIOR))
     assert of_model > 3 * floor
-    assert value(untrained, "precision", PRIOR) < 0.1 and value(untrained, "precision", FLOOR) > 0.7
+    # Its means are nearly one image: their precision is that of one point, near to some real image or not.
+    assert value(untrained, "recall", PRIOR) < 0.05 and value(untrained, "recall", FLOOR) > 0.7
+    assert value(untrained, "precision", FLOOR) > 0.7
     assert value(untrained, "kernel_distance", PRIOR) > 10 * abs(value(untrained, "kernel_distance", FLOOR))
     assert value(untrained, "classifier_accuracy", "reconstructions") < 0.3
     assert value(untrained, "classifier_accuracy", "test images") > 0.9
