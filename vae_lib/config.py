@@ -52,7 +52,7 @@ class TrainConfig:
     binarize: bool = False
     epochs: int = 10
     batch_size: int = 64
-    learning_rate: float = 5e-3
+    learning_rate: float = 3e-3
     annealing: str = "none"
     anneal_epochs: float = 0.0
     width: int = 16
