@@ -47,7 +47,7 @@ def test_a_killed_worker_costs_time_and_nothing_else(cluster, tmp_path):
             os.kill(workers[0].pid, signal.SIGKILL)
 
     with Client(scheduler_file=str(file)) as client, joblib.parallel_config("dask"):
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=120)
         table = run_study(configs, n_jobs=-1, models_dir=models_dir, tell=tell)
     assert workers[0].wait(10) == -signal.SIGKILL and workers[1].poll() is None
     assert [line.split(":")[0] for line in told if "of 4" in line] == [f"{i} of 4" for i in (1, 2, 3, 4)]
