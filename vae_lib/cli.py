@@ -5,6 +5,7 @@ TensorFlow is imported inside the commands, so that `--help` and bad options are
 
 import argparse
 import sys
+import warnings
 from pathlib import Path
 
 from vae_lib.config import CHOICES, STUDIES, TrainConfig
@@ -27,7 +28,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = [_underscored(argument) for argument in (sys.argv[1:] if argv is None else argv)]
     options = make_parser().parse_args(arguments)
     try:
-        return options.command(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print(f"vae_lib: warning: {message}", file=sys.stderr)
+            return options.command(options)
     except InputError as error:
         return _fail(error, 2)
     except KeyboardInterrupt:
@@ -302,7 +305,7 @@ def _find(options):
     from vae_lib.runs import load_run
 
     path = Path(options.run)
-    return load_run(path if path.is_dir() else options.models_dir / options.run)
+    return load_run(path if path.is_dir() or len(path.parts) > 1 else options.models_dir / path)
 
 
 _UNITS = {

@@ -15,7 +15,10 @@ def binarised(x: np.ndarray, seed: int = NOISE_SEED) -> np.ndarray:
 
     Source: Salakhutdinov and Murray 2008 (binarised MNIST, drawn once for the test images).
     """
-    return np.where(np.random.default_rng(seed).random(x.shape) < x / 255.0, 255, 0).astype("uint8")
+    rng, pixels = np.random.default_rng(seed), np.empty(x.shape, "uint8")
+    for i in range(len(x)):  # one at a time, for memory
+        pixels[i] = np.where(rng.random(x.shape[1:]) < x[i] / 255.0, 255, 0)
+    return pixels
 
 
 def mean_elbo_terms(

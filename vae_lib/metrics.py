@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 _BLOCK_ELEMENTS = 2**18  # pairs (i, j) held at once by `aggregate_posterior`: 2 MB, stays in the cache
+_BLOCK = 256  # images that are float64 at once
 
 
 def _matrix(name: str, values: ArrayLike) -> np.ndarray:
@@ -54,14 +55,16 @@ def bits_per_dim(nats: ArrayLike, n_dims: int) -> float | np.ndarray:
 
 
 def _squared_error(x: ArrayLike, reconstruction: ArrayLike) -> np.ndarray:
-    """Mean squared error of each image, shape (n,)."""
-    x, reconstruction = np.asarray(x, dtype=np.float64), np.asarray(reconstruction, dtype=np.float64)
+    """Mean squared error of each image, shape (n,); a few images at a time are float64."""
+    x, reconstruction = np.asarray(x), np.asarray(reconstruction)
     if x.shape != reconstruction.shape or x.ndim < 2 or x.size == 0:
         raise ValueError(
             f"`x` and `reconstruction` must be images of one shape (n, ...); received {x.shape} and "
             f"{reconstruction.shape}. Pass both as (n, height, width, channels)."
         )
-    return np.mean((x - reconstruction) ** 2, axis=tuple(range(1, x.ndim)))
+    blocks = [slice(i, i + _BLOCK) for i in range(0, len(x), _BLOCK)]
+    squares = (np.square(np.subtract(x[rows], reconstruction[rows], dtype=np.float64)) for rows in blocks)
+    return np.concatenate([square.reshape(len(square), -1).mean(axis=1) for square in squares])
 
 
 def mse(x: ArrayLike, reconstruction: ArrayLike) -> float:

@@ -72,6 +72,7 @@ def plot_loss_curves(
             for part, (prefix, line) in _PARTS.items():
                 if prefix + column in frame:
                     label, looks = f"{run} {part}".strip(), {"color": colors[run], "linewidth": 1.4}
+                    looks |= {"marker": "o", "markersize": 4} if len(frame) == 1 else {}  # a line needs two
                     ax.plot(frame["epoch"], frame[prefix + column], line, label=label, **looks)
         ax.set(title=name, xlabel="epoch", ylabel="nats per image")
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -79,7 +79,7 @@ def _check_fit(config: TrainConfig, data: ImageDataset) -> None:
     if config.batch_size > len(data.x_train):
         raise InputError(
             f"batch_size must not exceed the {len(data.x_train)} training images of {data.name}; "
-            f"received {config.batch_size}"
+            f"received {config.batch_size}: choose --batch_size {min(16, len(data.x_train))}, say"
         )
     if config.conditional and data.y_train is None:
         raise InputError(f"conditional needs labels, and {data.source} has none: put images in class folders")
