@@ -28,9 +28,7 @@ VALIDATION_NOISE = 2**31  # every epoch is validated with the same noise
 VALIDATION_BATCH = 500
 CHECKPOINT_STEPS = 2000  # epochs longer than this are saved on the way too
 WARMUP_STEPS = 300  # of the learning rate, or a tenth of a shorter run
-BETA_2 = (
-    0.98  # of Adam: a shorter memory of the gradients' sizes than its own 0.999 suits runs of a few epochs
-)
+BETA_2 = 0.98  # of Adam: a shorter memory than its own 0.999 suits runs of a few epochs
 CLIP_NORM = 1000.0  # of the gradient of nats per image: binds in the first steps only
 _logger = logging.getLogger(__name__)
 
