@@ -68,11 +68,12 @@ ALLOWED = {
     },
     "sources": {"arrays", "atomic", "errors", "keras_download"},
     "sprites": {"errors"},
+    "results": {"config", "errors", "measures", "protocol", "runs"},
     "study": {
-        *("atomic", "classifier", "config", "data", "errors", "measures", "protocol", "runs", "scorecard"),
-        *("startup", "training"),
+        *("atomic", "classifier", "config", "data", "errors", "measures", "protocol", "results", "runs"),
+        *("scorecard", "startup", "training"),
     },
-    "study_report": {"atomic", "export", "findings", "plots", "presets", "study", "style"},
+    "study_report": {"atomic", "export", "findings", "plots", "presets", "results", "style"},
     "subject": {"classifier", "data", "evaluation", "latent", "protocol"},
     "training": {"atomic", "config", "data", "errors", "loop", "runs"},
 }

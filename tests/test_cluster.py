@@ -11,7 +11,8 @@ import pytest
 
 from tests.notebook import ROOT
 from vae_lib.config import TrainConfig
-from vae_lib.study import by_run, grid, run_study
+from vae_lib.results import by_run
+from vae_lib.study import grid, run_study
 
 pytestmark = pytest.mark.slow
 BASE = TrainConfig(dataset="digits", latent_dim=2, epochs=20, batch_size=32, width=4, dense_units=16)

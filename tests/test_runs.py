@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import zipfile
 
 import h5py
@@ -25,11 +26,13 @@ def finished(tmp_path_factory, digits):
 
 @pytest.fixture
 def weights(finished):
-    """The path of the run's `model.keras`, put back after the test."""
-    path = finished.directory / "model.keras"
-    content = path.read_bytes()
+    """The path of the run's `model.keras`, whose hash is not on record; both are put back after the test."""
+    path, record = finished.directory / "model.keras", finished.directory / "record.json"
+    content, recorded = path.read_bytes(), record.read_text()
+    record.write_text(json.dumps({**json.loads(recorded), "weights_sha256": None}))
     yield path
     path.write_bytes(content)
+    record.write_text(recorded)
 
 
 def refused(arguments, capfd):
@@ -76,6 +79,14 @@ def test_a_flipped_bit_in_the_weights_is_noticed(finished, weights):
     weights.write_bytes(content)
     with pytest.raises(InputError, match="does not hold this model's weights"):
         load_run(finished.directory).model()
+
+
+def test_weights_that_would_fit_but_are_not_those_on_record_are_refused(finished, digits, tmp_path):
+    twin = train(TrainConfig(**{**CONFIG.to_dict(), "seed": 1}), digits, models_dir=tmp_path, verbose=0)
+    assert finished.model() and twin.model()
+    shutil.copy(finished.directory / "model.keras", twin.directory)
+    with pytest.raises(InputError, match="its SHA-256 is not the one"):
+        load_run(twin.directory).model()
 
 
 def test_weights_of_another_model_are_refused(finished, weights, digits, tmp_path):

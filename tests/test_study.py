@@ -7,7 +7,8 @@ from vae_lib.config import STUDIES, TrainConfig
 from vae_lib.errors import InputError
 from vae_lib.presets import all_configs, comparisons
 from vae_lib.protocol import Protocol
-from vae_lib.study import by_run, grid, run_study, shard
+from vae_lib.results import by_run, read_results
+from vae_lib.study import grid, run_study, shard
 
 BASE = TrainConfig(dataset="digits", latent_dim=2, epochs=1, batch_size=256, width=4, dense_units=16)
 WILD = dataclasses.replace(BASE, learning_rate=1e8, likelihood="bernoulli", epochs=2)
@@ -48,6 +49,17 @@ def test_by_run_has_a_row_for_each_finished_run(study):
     assert all((models_dir / name / "metrics.json").exists() for name in wide["run"])
     chosen = by_run(table, [*grid(BASE, latent_dim=(3, 2, 7)), WILD])
     assert list(chosen["latent_dim"]) == [3, 2] and list(chosen.columns) == list(wide.columns)
+
+
+def test_results_are_read_from_the_runs_without_images_or_weights(study, tmp_path):
+    models_dir, table = study
+    for path in models_dir.glob("*/*.json"):
+        (tmp_path / path.parent.name).mkdir(exist_ok=True)
+        shutil.copy(path, tmp_path / path.parent.name)
+    found = read_results([*grid(BASE, latent_dim=(3, 2)), WILD, LOST], tmp_path)
+    assert found.to_csv() == table[table["status"] != "failed"].reset_index(drop=True).to_csv()
+    with pytest.raises(InputError, match="no run of this study"):
+        read_results([LOST], tmp_path)
 
 
 def test_nothing_is_done_twice_and_neither_order_nor_workers_change_a_byte(study, tmp_path):

@@ -3,7 +3,6 @@
 import dataclasses
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 from vae_lib.config import TrainConfig
 from vae_lib.data import ImageDataset
@@ -28,11 +27,14 @@ def seconds_of(
     """
     start_tensorflow(1)
     costs: dict[TrainConfig, tuple[float, float]] = {}
-    estimates = {}
+    estimates, loaded = {}, {}
     for config in configs:
-        data = places.load(config.dataset, config.image_size).subset(n_train=config.n_train)
-        if (Path(places.models_dir) / config.run_name(data.fingerprint()) / "metrics.json").exists():
+        if (config.dataset, config.image_size) not in loaded:
+            loaded[config.dataset, config.image_size] = places.load(config.dataset, config.image_size)
+        data = loaded[config.dataset, config.image_size]
+        if places.run_of(config, data).is_done:
             continue
+        data = data.subset(n_train=config.n_train)
         kind = dataclasses.replace(config, latent_dim=16, beta=1.0, seed=0, epochs=1, n_train=None)
         if kind not in costs:
             tell(f"measuring {config.dataset}, {config.likelihood}, prior {config.prior}")

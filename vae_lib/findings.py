@@ -12,7 +12,7 @@ def cell_means(runs: pd.DataFrame, settings: list[str], measures: list[str]) -> 
     """Return mean and 95 % half-width over seeds of each measure in each cell.
 
     Args:
-        runs: A row per run, as `study.by_run` gives them.
+        runs: A row per run, as `results.by_run` gives them.
         settings: Columns whose values make a cell.
         measures: Columns to average.
 

@@ -21,7 +21,7 @@ from vae_lib.config import TrainConfig, annealed_beta
 from vae_lib.data import ImageDataset
 from vae_lib.evaluation import evaluate
 from vae_lib.interrupts import StopRequest, stop_requests
-from vae_lib.runs import Run, make_vae
+from vae_lib.runs import Run, make_vae, sha256_of
 from vae_lib.startup import processor, thread_count
 
 VALIDATION_NOISE = 2**31  # every epoch is validated with the same noise
@@ -241,6 +241,8 @@ class TrainingLoop:
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
         }
+        if (self.run.directory / "model.keras").exists():
+            record["weights_sha256"] = sha256_of(self.run.directory / "model.keras")
         write_json(self.run.directory / "record.json", record)
 
 

@@ -1,5 +1,6 @@
 """Protocol: how much is computed for a scorecard."""
 
+import dataclasses
 from dataclasses import dataclass
 
 
@@ -28,3 +29,7 @@ class Protocol:
     n_tsne: int = 1000
     n_dci: int = 2000
     n_copied: int = 60_000
+
+    def to_dict(self) -> dict:
+        """Return the fields as a JSON-able dict."""
+        return {**dataclasses.asdict(self), "seeds": list(self.seeds)}

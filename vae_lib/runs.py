@@ -1,6 +1,7 @@
 """Run: what one training leaves in `models/<name>/`, and how it is found and loaded again."""
 
 import contextlib
+import hashlib
 import json
 import os
 import platform
@@ -86,10 +87,11 @@ class Run:
         Only weights are read from the file: code or layers that it may name are never looked at.
 
         Raises:
-            InputError: If the file is missing, empty, damaged or of another model.
+            InputError: If the file is missing, empty, damaged, of another model, or not the one that was
+                written when the run ended, by its SHA-256 in `record.json`.
         """
         vae = make_vae(self.config, self.data["image_shape"], self.data["n_classes"])
-        load_weights(vae, self.directory / "model.keras")
+        load_weights(vae, self.directory / "model.keras", self.record.get("weights_sha256"))
         return vae
 
     def _read_json(self, name: str, *keys: str) -> dict:
@@ -149,12 +151,23 @@ def make_vae(config: TrainConfig, image_shape: tuple[int, int, int], num_classes
     )
 
 
-def load_weights(model, path: Path) -> None:
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_weights(model, path: Path, sha256: str | None = None) -> None:
     """Load weights into a Keras model from a `.keras` file of its class; no code in the file is ever run.
 
+    Args:
+        model: Whose variables are set.
+        path: The file.
+        sha256: Of the file; None takes any.
+
     Raises:
-        InputError: One message each for a file that is missing, empty, not a Keras archive, or of other
-            weights than this model's.
+        InputError: One message each for a file that is missing, empty, not a Keras archive, of other
+            weights than this model's, or of another hash.
     """
     remedy = "train with --fresh to make it again"
     if not path.is_file():
@@ -172,6 +185,8 @@ def load_weights(model, path: Path) -> None:
         found = described.get("class_name") if isinstance(described, dict) else described
         if found != type(model).__name__:
             raise ValueError(f"it is of class {found!r}, not {type(model).__name__}")
+        if sha256 is not None and sha256_of(path) != sha256:
+            raise ValueError("its SHA-256 is not the one in record.json")
         model.load_weights(path)
     except (zipfile.BadZipFile, ValueError, KeyError, OSError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]

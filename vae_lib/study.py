@@ -6,10 +6,9 @@ of joblib will do: processes here, or those of a cluster (`joblib.parallel_confi
 
 import dataclasses
 import itertools
-import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import joblib
@@ -19,13 +18,12 @@ from vae_lib.atomic import write_json
 from vae_lib.config import TrainConfig
 from vae_lib.data import ImageDataset, load_dataset, load_or_stand_in
 from vae_lib.errors import InputError
-from vae_lib.measures import MEASURES, records
+from vae_lib.measures import records
 from vae_lib.protocol import Protocol
+from vae_lib.results import as_table, in_order, is_complete, rows_of, scorecard_path
 from vae_lib.runs import Run
 from vae_lib.startup import start_tensorflow
 
-FIELDS = [field.name for field in dataclasses.fields(TrainConfig)]
-_OF_A_RUN = ["run", *FIELDS, "source", "status", "error", "parameters", "seconds"]
 _logger = logging.getLogger(__name__)
 
 
@@ -42,6 +40,11 @@ class Places:
         if self.stand_ins:
             return load_or_stand_in(name, self.data_dir)
         return load_dataset(name, self.data_dir, image_size=image_size)
+
+    def run_of(self, config: TrainConfig, data: ImageDataset) -> Run:
+        """Return where the run of a config on these images is, or will be."""
+        fingerprint = data.subset(n_train=config.n_train).fingerprint()
+        return Run(Path(self.models_dir) / config.run_name(fingerprint))
 
 
 def grid(base: TrainConfig, **axes) -> list[TrainConfig]:
@@ -67,7 +70,7 @@ def shard(configs: list[TrainConfig], number: int, of: int) -> list[TrainConfig]
 
 
 def run_cell(config: TrainConfig, places: Places, protocol: Protocol | None, threads: int) -> list[dict]:
-    """Train one config, or find it done; return its rows of the table. What fails is a row, not an error.
+    """Train and score one config, or find it done; return its rows. What fails is a row, not an error.
 
     Args:
         config: What to train.
@@ -78,50 +81,28 @@ def run_cell(config: TrainConfig, places: Places, protocol: Protocol | None, thr
     start_tensorflow(threads)
     from vae_lib.training import DivergenceError, train
 
-    facts = {**config.to_dict(), "status": "failed"}
     try:
         data = places.load(config.dataset, config.image_size)
-        facts["source"] = data.source
-        run = train(config, data, models_dir=places.models_dir, verbose=0)
-        measures = _at_the_end(run.metrics) + _beyond(run, data, places.models_dir, protocol)
-    except DivergenceError as error:
-        return [{**facts, "status": "diverged", "error": str(error)}]
+        run = places.run_of(config, data)
+        try:
+            train(config, data, models_dir=places.models_dir, verbose=0)
+        except DivergenceError:
+            return rows_of(run, protocol)
+        if not is_complete(run, protocol):
+            _score(run, data, places.models_dir, protocol)
+        return rows_of(run, protocol)
     except (InputError, OSError) as error:
-        return [{**facts, "error": str(error)}]
-    facts |= {"run": run.name, "status": "finished"}
-    facts |= {"parameters": run.metrics["parameters"], "seconds": run.record["seconds"]}
-    return [{**facts, **measure} for measure in measures]
+        return [{**config.to_dict(), "status": "failed", "error": str(error)}]
 
 
-def _at_the_end(metrics: dict) -> list[dict]:
-    """Return a row for each score that training ends with, of validation and test images."""
-    rows = []
-    for split, measure in itertools.product(("val", "test"), MEASURES):
-        value = metrics.get(f"{split}_{measure}")
-        if value is not None:
-            rows.append({"split": split, "measure": measure, "of": "images", "value": value})
-            rows[-1]["n"] = metrics[f"{split}_n"]
-    return rows
+def _score(run: Run, data: ImageDataset, models_dir: str, protocol: Protocol) -> None:
+    """Take every measure, and keep them beside the run."""
+    from vae_lib.classifier import has_classes, load_classifier
+    from vae_lib.scorecard import scorecard
 
-
-def _beyond(run: Run, data: ImageDataset, models_dir: str, protocol: Protocol | None) -> list[dict]:
-    """Return a row for each measure of the scorecard, which is computed once and kept in the run."""
-    if protocol is None:
-        return []
-    path = run.directory / "scorecard.json"
-    asked = json.loads(json.dumps(dataclasses.asdict(protocol)))
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if kept.get("protocol") != asked:
-        from vae_lib.classifier import has_classes, load_classifier
-        from vae_lib.scorecard import scorecard
-
-        classifier = load_classifier(data, models_dir) if has_classes(data) else None
-        own = data.subset(n_train=run.config.n_train)
-        kept = {"protocol": asked, "rows": records(scorecard(run.model(), own, classifier, protocol))}
-        write_json(path, kept)
-    columns = ("measure", "of", "value", "half_width", "n")
-    rows = [row for row in kept["rows"] if row["value"] is not None]
-    return [{"split": "test", **{name: row[name] for name in columns}} for row in rows]
+    classifier = load_classifier(data, models_dir) if has_classes(data) else None
+    table = scorecard(run.model(), data.subset(n_train=run.config.n_train), classifier, protocol)
+    write_json(scorecard_path(run), {"protocol": protocol.to_dict(), "rows": records(table)})
 
 
 def run_study(
@@ -151,76 +132,45 @@ def run_study(
         evaluation seeds), `n` images, `unit`, `better`. Rows are in an order of their own, whatever that of
         the configs and however many worked.
     """
-    configs = sorted(set(configs), key=_order)
-    places = Places(str(data_dir), str(models_dir), stand_ins)
+    configs, places = in_order(configs), Places(str(data_dir), str(models_dir), stand_ins)
+    done = _look_up(configs, places, protocol, tell)
+    left = [config for config in configs if config not in done]
+    calls = (joblib.delayed(_named)(config, places, protocol) for config in left)
+    began, computed = time.monotonic(), 0
+    for config, rows in joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls):
+        done[config], computed = rows, computed + 1
+        seconds = (time.monotonic() - began) / computed * (len(left) - computed)
+        name = rows[0].get("run") or rows[0]["error"]
+        tell(f"{len(done)} of {len(configs)}: {rows[0]['status']} {name}; about {_duration(seconds)} left")
+    return as_table([row for config in configs for row in done[config]])
+
+
+def _look_up(
+    configs: list[TrainConfig], places: Places, protocol: Protocol | None, tell: Callable[[str], None]
+) -> dict[TrainConfig, list[dict]]:
+    """Return the rows of what is complete; where more is to do, prepare images and classifier once."""
+    done = {}
     for name, size in dict.fromkeys((config.dataset, config.image_size) for config in configs):
+        members = [config for config in configs if (config.dataset, config.image_size) == (name, size)]
         tell(f"loading {name}")
-        _prepare(places, name, size, protocol)
-    calls = (joblib.delayed(_numbered)(i, config, places, protocol) for i, config in enumerate(configs))
-    rows: dict[int, list[dict]] = {}
-    began = time.monotonic()
-    for i, cell in joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls):
-        rows[i] = cell
-        left = (time.monotonic() - began) / len(rows) * (len(configs) - len(rows))
-        name = cell[0].get("run") or cell[0]["error"]
-        tell(f"{len(rows)} of {len(configs)}: {cell[0]['status']} {name}; about {_duration(left)} left")
-    return _as_table([row for i in range(len(configs)) for row in rows[i]])
+        try:
+            data = places.load(name, size)
+        except InputError:
+            continue  # its cells say so
+        for config in members:
+            run = places.run_of(config, data)
+            if is_complete(run, protocol):
+                done[config] = rows_of(run, protocol)
+        if protocol is not None and not done.keys() >= set(members):
+            from vae_lib.classifier import has_classes, load_classifier
+
+            if has_classes(data):
+                load_classifier(data, places.models_dir)
+    return done
 
 
-def _prepare(places: Places, name: str, image_size: int | None, protocol: Protocol | None) -> None:
-    """Load a data set, and its classifier, once before the workers do: they then find both on the disk."""
-    try:
-        data = places.load(name, image_size)
-    except InputError:
-        return  # its cells say so
-    if protocol is not None:
-        from vae_lib.classifier import has_classes, load_classifier
-
-        if has_classes(data):
-            load_classifier(data, places.models_dir)
-
-
-def _numbered(i: int, config: TrainConfig, places: Places, protocol: Protocol | None):
-    return i, run_cell(config, places, protocol, 1)
-
-
-def _order(config: TrainConfig) -> list:
-    """Sort by every field in turn; None comes first."""
-    return [(value is not None, value) for value in config.to_dict().values()]
-
-
-def _as_table(rows: list[dict]) -> pd.DataFrame:
-    columns = [*_OF_A_RUN, "split", "measure", "of", "value", "half_width", "n"]
-    table = pd.DataFrame(rows).reindex(columns=columns)
-    units = {measure: unit for measure, (unit, _) in MEASURES.items()}
-    better = {measure: which for measure, (_, which) in MEASURES.items()}
-    return table.assign(unit=table["measure"].map(units), better=table["measure"].map(better))
-
-
-def by_run(table: pd.DataFrame, configs: Sequence[TrainConfig] | None = None) -> pd.DataFrame:
-    """Turn a row per run and measure into a row per run.
-
-    Args:
-        table: As `run_study` returns it.
-        configs: Whose runs to keep, in their order; None keeps all, in the order of the table.
-
-    Returns:
-        Columns: those of a run, then `val_<measure>` and `test_<measure>`, with `_of_<what>` behind it where
-        the scorecard measures several. Runs without scores are left out.
-    """
-    table = table[table["status"] == "finished"]
-    plain = table["of"].isin(("images", "z_mean"))
-    names = table["split"] + "_" + table["measure"] + ("_of_" + table["of"]).where(~plain, "")
-    first = table.drop_duplicates("run").set_index("run")[_OF_A_RUN[1:]]
-    values = table.assign(name=names)  # Fréchet distances come first at the largest n
-    wide = values.pivot_table(index="run", columns="name", values="value", aggfunc="first", sort=False)
-    runs = first.join(wide).reset_index()
-    if configs is None:
-        return runs
-    places = {tuple(config.to_dict().values()): i for i, config in enumerate(configs)}
-    fields = runs[FIELDS].astype(object).where(runs[FIELDS].notna(), None).itertuples(index=False, name=None)
-    runs = runs.assign(place=[places.get(row) for row in fields]).dropna(subset=["place"])
-    return runs.sort_values("place", ignore_index=True).drop(columns="place")
+def _named(config: TrainConfig, places: Places, protocol: Protocol | None):
+    return config, run_cell(config, places, protocol, 1)
 
 
 def _duration(seconds: float) -> str:

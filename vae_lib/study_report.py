@@ -9,7 +9,7 @@ from vae_lib.export import save_figure
 from vae_lib.findings import cell_means, steps_along
 from vae_lib.plots import plot_metric, plot_rate_distortion
 from vae_lib.presets import comparisons
-from vae_lib.study import by_run
+from vae_lib.results import by_run
 from vae_lib.style import new_figure, style
 
 # Column of `by_run` -> its label in figures and tables.
