@@ -46,7 +46,7 @@ def main() -> None:
         while process.poll() is None:
             training = any((Path(folder) / "models").glob("*/config.json"))
             phase = "training" if training else "decoding"
-            peak[phase] = max(peak[phase], _anonymous(process.pid))
+            peak[phase] = max(peak[phase], anonymous(process.pid))
             time.sleep(0.2)
         cache = sum(path.stat().st_size for path in (Path(folder) / "data").rglob("*") if path.is_file())
         seconds = time.perf_counter() - began
@@ -62,7 +62,7 @@ def _draw(folder: Path, seed: int, n: int) -> None:
         Image.fromarray(large).save(folder / f"{seed + i:07d}.png", compress_level=1)
 
 
-def _anonymous(pid: int) -> int:
+def anonymous(pid: int | str = "self") -> int:
     """Return RssAnon of a process in bytes; 0 when it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()

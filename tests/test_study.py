@@ -56,6 +56,8 @@ def test_results_are_read_from_the_runs_without_images_or_weights(study, tmp_pat
     for path in models_dir.glob("*/*.json"):
         (tmp_path / path.parent.name).mkdir(exist_ok=True)
         shutil.copy(path, tmp_path / path.parent.name)
+    (tmp_path / "classifier-digits-0").mkdir()  # which lies there too, and is no run
+    (tmp_path / "classifier-digits-0/metrics.json").write_text("{}")
     found = read_results([*grid(BASE, latent_dim=(3, 2)), WILD, LOST], tmp_path)
     assert found.to_csv() == table[table["status"] != "failed"].reset_index(drop=True).to_csv()
     with pytest.raises(InputError, match="no run of this study"):

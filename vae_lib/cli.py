@@ -160,7 +160,7 @@ def _add_study(commands) -> None:
     study.add_argument("--stand_ins", action="store_true", help="take embedded images where real ones lack")
     study.add_argument("--out", type=Path, default=Path("images/study"), help="folder for table and figures")
     _add_places(study)
-    study.set_defaults(command=_study)
+    study.set_defaults(command=_study, models_dir=Path("models/study"))
 
 
 def _add_places(parser) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -60,3 +61,67 @@ def steps_along(runs: pd.DataFrame, axis: str, measures: list[str], within: str 
                 row |= {"difference": difference, "half_width": half_width, "seeds": len(seeds)}
                 rows.append({**row, "resolved": resolved})
     return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What becomes of a measure between two settings, over pairs of runs that share a seed.
+
+    Attributes:
+        start: Mean at the first setting.
+        end: Mean at the second.
+        difference: Mean of second less first.
+        half_width: Of its 95 % interval; NaN for a single seed.
+    """
+
+    start: float
+    end: float
+    difference: float
+    half_width: float
+
+    @property
+    def direction(self) -> int:
+        """1 or -1 where the difference exceeds the noise of seeds, else 0."""
+        return 0 if not abs(self.difference) > self.half_width else int(math.copysign(1, self.difference))
+
+    def as_text(self, unit: str, digits: int = 1) -> str:
+        """Return `a to b unit (by +d ± h)`."""
+        change = f"{self.difference:+.{digits}f} ± {self.half_width:.{digits}f}"
+        return f"{self.start:.{digits}f} to {self.end:.{digits}f} {unit} ({change})"
+
+
+def change(start: pd.DataFrame, end: pd.DataFrame, measure: str) -> Change:
+    """Compare a measure of two cells, each a row per run, over the seeds that both have."""
+    pair = [cell.set_index("seed")[measure].astype(float) for cell in (start, end)]
+    seeds = pair[0].index.intersection(pair[1].index)
+    before, after = (values.loc[seeds] for values in pair)
+    return Change(before.mean(), after.mean(), *paired_difference(after, before))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim about VAEs, whether these runs bear it out, and what was measured.
+
+    Attributes:
+        claim: As it is often told.
+        verdict: "confirmed" where every difference has the sign that the claim gives it and exceeds the
+            noise of seeds, "contradicted" where all have the other sign, else "in part".
+        measured: The differences, each with a 95 % interval over seeds.
+    """
+
+    claim: str
+    verdict: str
+    measured: str
+
+
+def finding(claim: str, changes: list[tuple[str, Change, int, str, int]]) -> Finding:
+    """Judge a claim by differences.
+
+    Args:
+        claim: What is told.
+        changes: For each difference: of what, the change, the sign it should have, unit, digits.
+    """
+    agreed = [change.direction * sign for _, change, sign, _, _ in changes]
+    verdict = {1: "confirmed", -1: "contradicted"}.get(agreed[0] if len(set(agreed)) == 1 else 0, "in part")
+    told = "; ".join(f"{what} {change.as_text(unit, digits)}" for what, change, _, unit, digits in changes)
+    return Finding(claim, verdict, told)

@@ -55,3 +55,16 @@ def comparisons(preset: str) -> dict[str, list[TrainConfig]]:
 def all_configs(preset: str) -> list[TrainConfig]:
     """Return the configs of all comparisons, each once."""
     return list(dict.fromkeys(config for configs in comparisons(preset).values() for config in configs))
+
+
+def showcase() -> dict[str, TrainConfig]:
+    """Return the models that come with their weights, to look into at once; trained longer than a cell."""
+    sets = {"fashion_mnist": 40, "cifar10": 40, "mnist": 40}  # epochs
+    models = {
+        f"{name}-z{latent_dim}": TrainConfig(dataset=name, latent_dim=latent_dim, epochs=epochs)
+        for name, epochs in sets.items()
+        for latent_dim in (2, LATENT_DIM)
+    }
+    labelled = TrainConfig(dataset="fashion_mnist", latent_dim=16, conditional=True, epochs=40)
+    sprites = TrainConfig(dataset="sprites", latent_dim=10, beta=4.0, epochs=30)
+    return {**models, "fashion_mnist-conditional": labelled, "sprites-beta": sprites}

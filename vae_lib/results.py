@@ -100,9 +100,10 @@ def read_results(
         InputError: If not one of the runs is there.
     """
     found: dict[TrainConfig, Run] = {}
-    for path in sorted(Path(models_dir).glob("*/metrics.json"), key=lambda path: path.stat().st_mtime_ns):
+    for path in sorted(Path(models_dir).glob("*/record.json"), key=lambda path: path.stat().st_mtime_ns):
         run = Run(path.parent)
-        found[run.config] = run
+        if run.is_done:
+            found[run.config] = run
     chosen = [found[config] for config in in_order(configs) if config in found]
     if not chosen:
         raise InputError(f"there is no run of this study in {models_dir}: `study` computes them")
