@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def measure(path: Path, n: int, epochs: int, pipe) -> None:
-    """Train on the first n images of a memory-mapped array; send the time of an image and the peak of memory."""
+    """Train on the first n images of an array on the disk; send the time of one, and the peak of memory."""
     start_tensorflow()
     from vae_lib.training import train
 
