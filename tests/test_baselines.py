@@ -52,6 +52,16 @@ def test_the_fit_is_scikit_learn_s_on_the_moments_of_dequantised_images():
     np.testing.assert_allclose(ppca.reconstruct(x).reshape(200, -1), expected, atol=1)
 
 
+@pytest.mark.parametrize("latent_dim", [0, 1, 3, 5])
+def test_the_leading_axes_are_the_fit_of_fewer(latent_dim):
+    x = images()
+    fewer, fitted = fit_ppca(x, 5).leading(latent_dim), fit_ppca(x, latent_dim)
+    np.testing.assert_allclose(fewer.log_prob_bound(x), fitted.log_prob_bound(x))
+    assert fewer.axes.shape == fitted.axes.shape
+    with pytest.raises(InputError, match="the 5 axes"):
+        fit_ppca(x, 5).leading(6)
+
+
 def test_the_bound_is_the_mean_density_over_the_cell(rng):
     x = images()[:3]
     ppca = fit_ppca(images(), 3)
