@@ -28,6 +28,7 @@ ALLOWED = {
     "folders": {"atomic", "decoding", "errors"},
     "findings": {"intervals"},
     "generation": {"measures", "quality", "subject"},
+    "key_findings": {"findings", "presets", "results"},
     "likelihoods": {"errors", "metrics"},
     "loop": {"atomic", "checkpoint", "config", "data", "evaluation", "interrupts", "runs", "startup"},
     "measures": {"intervals"},

@@ -10,7 +10,7 @@ from vae_lib.findings import cell_means, steps_along
 from vae_lib.plots import plot_metric, plot_rate_distortion
 from vae_lib.presets import comparisons
 from vae_lib.results import by_run
-from vae_lib.style import new_figure, style
+from vae_lib.style import new_figure, set_head, style
 
 # Column of `by_run` -> its label in figures and tables.
 MEASURES = {
@@ -92,7 +92,8 @@ def write_report(table: pd.DataFrame, preset: str, out: Path) -> str:
 
 
 def _draw(name: str, runs: pd.DataFrame, out: Path) -> None:
-    facts = {"source": "; ".join(runs["source"].unique()), "seeds": sorted(map(int, runs["seed"].unique()))}
+    seeds, sources = sorted(map(int, runs["seed"].unique())), "; ".join(runs["source"].unique())
+    facts = {"source": sources, "seeds": seeds}
     panels = [measure for measure in _PANELS.get(name, ()) if measure in runs]
     if panels:
         figure = new_figure(11, 3.3 * -(-len(panels) // 3))
@@ -102,6 +103,7 @@ def _draw(name: str, runs: pd.DataFrame, out: Path) -> None:
             ax.set_ylabel(MEASURES[measure])
         for ax in figure.axes[len(panels) :]:
             ax.remove()
+        set_head(figure, f"{name.replace('_', ' ')}: test images of {sources}; {len(seeds)} seeds")
         save_figure(figure, name, directory=out, metadata=facts)
     if _AXES[name] in ("beta", "latent_dim"):
         for dataset, members in runs.groupby("dataset"):
