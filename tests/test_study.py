@@ -123,6 +123,9 @@ def test_a_scorecard_is_kept_beside_the_run(tmp_path):
     assert wide["test_frechet_distance_of_decoder means, N(0, I)"].item() > 0
     path = tmp_path / wide["run"].item() / "scorecard.json"
     time = path.stat().st_mtime_ns
-    (tmp_path / wide["run"].item() / "model.keras").unlink()  # scores need no weights
+    (tmp_path / wide["run"].item() / "model.keras").unlink()  # scores need no weights,
+    shutil.rmtree(next(tmp_path.glob("classifier-*")))  # and no classifier
     again = run_study([BASE], protocol=protocol, models_dir=tmp_path)
     assert again.to_csv() == table.to_csv() and path.stat().st_mtime_ns == time
+    assert not list(tmp_path.glob("classifier-*"))
+    assert read_results([BASE], tmp_path, protocol).to_csv() == table.to_csv()
