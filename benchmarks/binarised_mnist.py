@@ -23,7 +23,8 @@ CONFIG = TrainConfig(
     width=24,
     batch_size=128,
     learning_rate=2e-3,
-    epochs=80,
+    weight_decay=0.05,
+    epochs=90,
 )
 
 

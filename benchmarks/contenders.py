@@ -59,7 +59,7 @@ def vae_lib(images: np.ndarray) -> Epoch:
     models.make_encoder, models.make_decoder = (lambda *_: encoder), (lambda *_: decoder)
     config = TrainConfig(
         dataset="images", latent_dim=LATENT_DIM, likelihood="bernoulli", batch_size=BATCH,
-        learning_rate=LEARNING_RATE, epochs=1000,
+        learning_rate=LEARNING_RATE, weight_decay=0.0, epochs=1000,
     )  # fmt: skip
     data = ImageDataset("images", "images", images, images[:BATCH], images[:BATCH])
     loop = TrainingLoop(Run(Path(tempfile.mkdtemp())), config, data, verbose=0)

@@ -18,6 +18,7 @@ configs = st.builds(
     likelihood=st.sampled_from(LIKELIHOOD_NAMES),
     epochs=st.integers(1, 1000),
     learning_rate=st.floats(1e-8, 1.0),
+    weight_decay=st.floats(0.0, 10.0),
     n_train=st.none() | st.integers(1, 10**6),
     seed=st.integers(0, 2**31 - 1),
 )
@@ -53,6 +54,7 @@ def test_run_name_says_what_it_is_and_its_hash_covers_everything():
         *[("beta", value) for value in (-1, float("nan"), float("inf"), "1", None)],
         *[("batch_size", 0), ("epochs", 0), ("epochs", 1.0), ("seed", -1), ("seed", 2**31)],
         *[("learning_rate", value) for value in (0, -1e-3, float("nan"))],
+        *[("weight_decay", value) for value in (-0.1, float("inf"), "much")],
         *[("likelihood", "gauss"), ("annealing", "exponential"), ("dataset", ""), ("dataset", " ")],
         *[("image_size", 0), ("n_train", 0), ("width", 0), ("dense_units", 10**9)],
     ],

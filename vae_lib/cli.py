@@ -85,6 +85,7 @@ def _add_train(commands) -> None:
         ("epochs", int, "passes over the training images"),
         ("batch_size", int, "images per step"),
         ("learning_rate", float, "peak of the cosine schedule"),
+        ("weight_decay", float, "of AdamW; more for long trainings"),
         ("anneal_epochs", float, "epochs until beta is reached, or length of a cycle"),
         ("width", int, "channels of the first convolution"),
         ("dense_units", int, "units of the dense layers"),

@@ -53,7 +53,12 @@ class TrainingLoop:
         self.vae = self._make_vae()
         self.steps_per_epoch = math.ceil(len(data.x_train) / config.batch_size)
         self.total_steps = self.steps_per_epoch * config.epochs
-        optimizer = keras.optimizers.Adam(self._schedule(), beta_2=BETA_2, global_clipnorm=CLIP_NORM)
+        optimizer = keras.optimizers.Adam(
+            self._schedule(),
+            beta_2=BETA_2,
+            weight_decay=config.weight_decay or None,
+            global_clipnorm=CLIP_NORM,
+        )
         optimizer.build(self.vae.trainable_variables)
         self.vae.compile(optimizer=optimizer, jit_compile=False)  # XLA halves the speed on a CPU
         # A graph for each batch size. A shared one of unknown size would be optimised otherwise, and which
