@@ -39,7 +39,7 @@ def comparisons(preset: str) -> dict[str, list[TrainConfig]]:
     if preset == "full":
         base, seeds = TrainConfig(latent_dim=LATENT_DIM, epochs=5), range(3)
         betas = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-        sprites = TrainConfig(dataset="sprites", latent_dim=10, epochs=15)
+        sprites = TrainConfig(dataset="sprites", latent_dim=10, epochs=40)
         return {
             "data_set": grid(base, dataset=(*REAL, "mnist"), seed=seeds),
             "latent_size": grid(base, dataset=REAL, latent_dim=(2, 4, 8, 16, 32, 64, 128), seed=seeds),
@@ -66,5 +66,5 @@ def showcase() -> dict[str, TrainConfig]:
         for latent_dim in (2, LATENT_DIM)
     }
     labelled = TrainConfig(dataset="fashion_mnist", latent_dim=16, conditional=True, epochs=40)
-    sprites = TrainConfig(dataset="sprites", latent_dim=10, beta=4.0, epochs=30)
+    sprites = TrainConfig(dataset="sprites", latent_dim=10, beta=4.0, epochs=80)
     return {**models, "fashion_mnist-conditional": labelled, "sprites-beta": sprites}
