@@ -90,6 +90,17 @@ def test_what_was_deleted_is_computed_again_and_no_more(study, tmp_path):
     assert again.drop(columns="seconds").to_csv() == table.drop(columns="seconds").to_csv()
 
 
+def test_a_damaged_run_is_a_failed_cell_and_stops_no_other(study, tmp_path):
+    models_dir, table = study
+    shutil.copytree(models_dir, tmp_path / "models")
+    damaged = tmp_path / "models" / by_run(table)["run"][0] / "metrics.json"
+    damaged.write_text("{")
+    again = run_study(grid(BASE, latent_dim=(2, 3)), models_dir=tmp_path / "models")
+    failed = again[again["status"] == "failed"]
+    assert "metrics.json is damaged" in failed["error"].item() and len(by_run(again)) == 1
+    assert damaged.read_text() == "{"
+
+
 def test_shards_are_disjoint_and_complete():
     configs = grid(BASE, seed=range(10))
     parts = [shard(configs + configs, i, 3) for i in (1, 2, 3)]

@@ -66,7 +66,7 @@ def _scores(run: Run, protocol: Protocol | None) -> list[dict] | None:
         kept = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return None  # taken anew
-    if kept.get("protocol") != protocol.to_dict():
+    if not isinstance(kept, dict) or kept.get("protocol") != protocol.to_dict():
         return None
     names = ("measure", "of", "value", "half_width", "n")
     rows = [row for row in kept["rows"] if row["value"] is not None]

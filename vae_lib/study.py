@@ -4,6 +4,7 @@ A finished run is found by its name, so a study that was stopped is resumed by r
 of joblib will do: processes here, or those of a cluster (`joblib.parallel_config("dask")`).
 """
 
+import contextlib
 import dataclasses
 import itertools
 import logging
@@ -159,8 +160,9 @@ def _look_up(
             continue  # its cells say so
         for config in members:
             run = places.run_of(config, data)
-            if is_complete(run, protocol):
-                done[config] = rows_of(run, protocol)
+            with contextlib.suppress(InputError):  # a damaged run: its cell says so, and stops no other
+                if is_complete(run, protocol):
+                    done[config] = rows_of(run, protocol)
         if protocol is not None and not done.keys() >= set(members):
             from vae_lib.classifier import has_classes, load_classifier
 
