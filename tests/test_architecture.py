@@ -33,6 +33,7 @@ ALLOWED = {
     "loop": {"atomic", "checkpoint", "config", "data", "evaluation", "interrupts", "runs", "startup"},
     "measures": {"intervals"},
     "models": {"latent", "likelihoods", "networks", "priors"},
+    "panels": {"plots", "style"},
     "plots": {"intervals", "style"},
     "presets": {"config", "errors", "protocol", "study"},
     "priors": {"errors"},
@@ -74,7 +75,7 @@ ALLOWED = {
         *("atomic", "classifier", "config", "data", "errors", "measures", "protocol", "results", "runs"),
         *("scorecard", "startup", "training"),
     },
-    "study_report": {"atomic", "export", "findings", "plots", "presets", "results", "style"},
+    "study_report": {"atomic", "export", "findings", "panels", "plots", "presets", "results"},
     "subject": {"classifier", "data", "evaluation", "latent", "protocol"},
     "training": {"atomic", "config", "data", "errors", "loop", "runs"},
 }

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from scipy import stats
 
 from tests.figures import history, one, sweep, texts, ticks
-from vae_lib import plots
+from vae_lib import panels, plots
 from vae_lib.style import style
 
 
@@ -158,3 +158,13 @@ def test_columns_of_a_study_are_labelled_with_their_part_and_unit():
     frame = pd.DataFrame({"latent_dim": [2, 4], "test_psnr": [15.0, 18.0], "val_rate": [4.0, 8.0], "seed": 0})
     assert plots.plot_metric(frame, "latent_dim", "test_psnr").get_ylabel() == "test PSNR (dB)"
     assert plots.plot_metric(frame, "latent_dim", "val_rate").get_ylabel().startswith("validation rate, KL")
+
+
+def test_panels_hold_a_measure_each_and_leave_out_runs_without_a_score():
+    runs = pd.DataFrame({"beta": [1.0, 1.0, 4.0, 4.0], "seed": [0, 1, 0, 1], "a": [1.0, 3.0, 5.0, 7.0]})
+    runs["b"] = [2.0, 4.0, np.nan, np.nan]
+    figure = panels.metric_panels(runs, "beta", {"a": "score (dB)", "b": "cost"}, title="a sweep")
+    assert [ax.get_ylabel() for ax in figure.axes] == ["score (dB)", "cost"]
+    lines = [ax.lines[0] for ax in figure.axes]
+    assert [list(line.get_ydata()) for line in lines] == [[2.0, 6.0], [3.0]]
+    assert figure.get_suptitle() == "a sweep" and "95 %" in figure.axes[0].get_xlabel()

@@ -7,6 +7,7 @@ from vae_lib.presets import LATENT_DIM, REAL, comparisons
 from vae_lib.results import by_run
 
 NAMES = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "sprites": "sprites"}
+HIGGINS_BETA = 4.0  # of Higgins et al. 2017 on sprites; the best of six would flatter
 _KNN, _PSNR, _RATE = "test_knn_accuracy", "test_psnr", "test_rate"
 
 
@@ -63,7 +64,6 @@ def _trade(runs: dict[str, pd.DataFrame]) -> Finding:
         )
         changes.append(("10-NN accuracy of codes", change(one, most, _KNN), 1, "", 2))
     sprites = runs["disentanglement"].groupby("beta")
-    best = sprites["test_mig"].mean().idxmax()
-    pair = sprites.get_group(1.0), sprites.get_group(best)
-    changes.append((f"sprites, beta 1 to {best:g}: MIG", change(*pair, "test_mig"), 1, "", 2))
+    pair = sprites.get_group(1.0), sprites.get_group(HIGGINS_BETA)
+    changes.append((f"sprites, beta 1 to {HIGGINS_BETA:g}: MIG", change(*pair, "test_mig"), 1, "", 2))
     return finding("beta trades reconstruction for organisation", changes)

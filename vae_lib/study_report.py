@@ -7,10 +7,10 @@ import pandas as pd
 from vae_lib.atomic import write_text
 from vae_lib.export import save_figure
 from vae_lib.findings import cell_means, steps_along
-from vae_lib.plots import plot_metric, plot_rate_distortion
+from vae_lib.panels import metric_panels
+from vae_lib.plots import plot_rate_distortion
 from vae_lib.presets import comparisons
 from vae_lib.results import by_run
-from vae_lib.style import new_figure, set_head, style
 
 # Column of `by_run` -> its label in figures and tables.
 MEASURES = {
@@ -38,7 +38,7 @@ _AXES = {
     "prior": "prior",
     "conditional": "conditional",
 }
-_PANELS = {
+PANELS = {
     "latent_size": (
         *("test_bits_per_dim", "test_rate", "test_psnr", "test_active_units"),
         *("test_linear_probe_accuracy", "test_frechet_distance_of_decoder means, N(0, I)"),
@@ -82,8 +82,7 @@ def write_report(table: pd.DataFrame, preset: str, out: Path) -> str:
         intervals.append(cell_means(chosen, settings, measures).assign(comparison=name))
         within = "dataset" if _AXES[name] != "dataset" else "beta"
         differences.append(steps_along(chosen, _AXES[name], measures, within).assign(comparison=name))
-        with style():
-            _draw(name, chosen, out)
+        _draw(name, chosen, out)
     write_text(out / "intervals.csv", pd.concat(intervals).to_csv(index=False))
     write_text(out / "differences.csv", pd.concat(differences).to_csv(index=False))
     sources = "; ".join(sorted(runs["source"].unique()))
@@ -94,16 +93,11 @@ def write_report(table: pd.DataFrame, preset: str, out: Path) -> str:
 def _draw(name: str, runs: pd.DataFrame, out: Path) -> None:
     seeds, sources = sorted(map(int, runs["seed"].unique())), "; ".join(runs["source"].unique())
     facts = {"source": sources, "seeds": seeds}
-    panels = [measure for measure in _PANELS.get(name, ()) if measure in runs]
+    panels = {measure: MEASURES[measure] for measure in PANELS.get(name, ()) if measure in runs}
     if panels:
-        figure = new_figure(11, 3.3 * -(-len(panels) // 3))
         hue = "dataset" if len(set(runs["dataset"])) > 1 else None
-        for ax, measure in zip(figure.subplots(-(-len(panels) // 3), 3).flat, panels, strict=False):
-            plot_metric(runs.dropna(subset=[measure]), _AXES[name], measure, hue=hue, log2_x=True, ax=ax)
-            ax.set_ylabel(MEASURES[measure])
-        for ax in figure.axes[len(panels) :]:
-            ax.remove()
-        set_head(figure, f"{name.replace('_', ' ')}: test images of {sources}; {len(seeds)} seeds")
+        title = f"{name.replace('_', ' ')}: test images of {sources}; {len(seeds)} seeds"
+        figure = metric_panels(runs, _AXES[name], panels, hue=hue, title=title)
         save_figure(figure, name, directory=out, metadata=facts)
     if _AXES[name] in ("beta", "latent_dim"):
         for dataset, members in runs.groupby("dataset"):

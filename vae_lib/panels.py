@@ -1,0 +1,42 @@
+"""Several measures of one sweep side by side, in one figure."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from vae_lib.plots import plot_metric
+from vae_lib.style import new_figure, set_head, style
+
+
+@style()
+def metric_panels(
+    runs: pd.DataFrame,
+    x: str,
+    measures: Mapping[str, str],
+    *,
+    hue: str | None = None,
+    columns: int = 3,
+    title: str | None = None,
+) -> Figure:
+    """Draw a panel for each measure against a setting that doubles from cell to cell.
+
+    Args:
+        runs: A row per run, with the columns `x`, `seed`, `hue` and the measures; a run without a score is
+            left out of that measure's panel.
+        x: Column of the setting.
+        measures: Column -> label of its vertical axis, unit included.
+        hue: Column that separates the curves.
+        columns: Panels in a row.
+        title: Title of the figure.
+    """
+    rows = -(-len(measures) // columns)
+    figure = new_figure(3.7 * columns, 3.3 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    for ax, (measure, label) in zip(axes, measures.items(), strict=False):
+        plot_metric(runs.dropna(subset=[measure]), x, measure, hue=hue, log2_x=True, ax=ax)
+        ax.set_ylabel(label)
+    for ax in figure.axes[len(measures) :]:
+        ax.remove()
+    set_head(figure, title)
+    return figure
