@@ -118,6 +118,7 @@ class ImageDataset:
             "fingerprint": self.fingerprint(),
             "image_shape": list(self.image_shape),
             "n_classes": len(self.class_names),
+            "class_names": list(self.class_names),
             "n_train": len(self.x_train),
             "n_val": len(self.x_val),
             "n_test": len(self.x_test),
