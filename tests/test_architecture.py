@@ -75,7 +75,9 @@ ALLOWED = {
         *("atomic", "classifier", "config", "data", "errors", "measures", "protocol", "results", "runs"),
         *("scorecard", "startup", "training"),
     },
-    "study_report": {"atomic", "export", "findings", "panels", "plots", "presets", "results"},
+    "study_report": {
+        *("atomic", "export", "findings", "key_findings", "panels", "plots", "presets", "results"),
+    },
     "subject": {"classifier", "data", "evaluation", "latent", "protocol"},
     "training": {"atomic", "config", "data", "errors", "loop", "runs"},
 }

@@ -125,3 +125,9 @@ def finding(claim: str, changes: list[tuple[str, Change, int, str, int]]) -> Fin
     verdict = {1: "confirmed", -1: "contradicted"}.get(agreed[0] if len(set(agreed)) == 1 else 0, "in part")
     told = "; ".join(f"{what} {change.as_text(unit, digits)}" for what, change, _, unit, digits in changes)
     return Finding(claim, verdict, told)
+
+
+def as_markdown(findings: list[Finding]) -> str:
+    """Return a Markdown table, a row per claim."""
+    rows = [f"| {found.claim} | {found.verdict} | {found.measured} |" for found in findings]
+    return "\n".join(["| what is told of VAEs | verdict | measured |", "|---|---|---|", *rows])

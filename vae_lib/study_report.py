@@ -1,4 +1,4 @@
-"""What `study` leaves in a folder: the tidy table, intervals, differences, and figures."""
+"""What `study` leaves in a folder: the tidy table, intervals, differences, findings, and figures."""
 
 from pathlib import Path
 
@@ -6,10 +6,11 @@ import pandas as pd
 
 from vae_lib.atomic import write_text
 from vae_lib.export import save_figure
-from vae_lib.findings import cell_means, steps_along
+from vae_lib.findings import as_markdown, cell_means, steps_along
+from vae_lib.key_findings import key_findings
 from vae_lib.panels import metric_panels
 from vae_lib.plots import plot_rate_distortion
-from vae_lib.presets import comparisons
+from vae_lib.presets import all_configs, comparisons
 from vae_lib.results import by_run
 
 # Column of `by_run` -> its label in figures and tables.
@@ -57,6 +58,8 @@ PANELS = {
 def write_report(table: pd.DataFrame, preset: str, out: Path) -> str:
     """Write `results.csv`, `intervals.csv`, `differences.csv` and the figures of a study.
 
+    Of the whole preset `full`, also `findings.md`: what is told of VAEs, judged by these runs.
+
     Args:
         table: A row per run and measure, as `run_study` gives it.
         preset: Whose comparisons it holds, or a part of them.
@@ -85,6 +88,10 @@ def write_report(table: pd.DataFrame, preset: str, out: Path) -> str:
         _draw(name, chosen, out)
     write_text(out / "intervals.csv", pd.concat(intervals).to_csv(index=False))
     write_text(out / "differences.csv", pd.concat(differences).to_csv(index=False))
+    if preset == "full" and len(runs) == len(all_configs(preset)):
+        found = as_markdown(key_findings(table))
+        write_text(out / "findings.md", f"{found}\n")
+        lines.append(f"\n{found}\n")
     sources = "; ".join(sorted(runs["source"].unique()))
     lines.append(f"{len(runs)} runs of {sources}: tables and figures in {out}")
     return "\n".join(lines)
