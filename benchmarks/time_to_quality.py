@@ -150,6 +150,8 @@ def report(dataset: str, curves: dict) -> None:
 
 
 def draw(dataset: str, curves: dict, out: Path) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
     from vae_lib.export import save_figure
     from vae_lib.style import axes_or_new, style
 
@@ -159,7 +161,11 @@ def draw(dataset: str, curves: dict, out: Path) -> None:
             seconds, scores = ([point[key] for point in points] for key in ("seconds", "score"))
             ax.plot(seconds, scores, "o-" if way == "vae_lib" else ".-", label=way, markersize=4)
         unit = "nats per image" if TASKS[dataset]["likelihood"] == "bernoulli" else "bits per dimension"
-        ax.set(xscale="log", xlabel="training time (s)", ylabel=f"negative test ELBO ({unit})", title=dataset)
+        ax.set(xscale="log", xlabel="training time (s)", ylabel=f"negative test ELBO ({unit})")
+        ax.set_title(f"{dataset}: quality against training time")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_locator(NullLocator())
         scores = [point["score"] for points in curves.values() for point in points]
         ax.set_ylim(min(scores) * 0.998, np.quantile(scores, 0.9))
         ax.legend()
