@@ -63,8 +63,7 @@ def measure(path: Path, n: int, epochs: int, pipe) -> None:
         part = data.subset(n_train=count)
         config = TrainConfig(dataset="many", epochs=epochs if count is None else 1)
         with tempfile.TemporaryDirectory() as folder:
-            run = train(config, part, models_dir=folder, verbose=0)
-        seconds.append(run.record["seconds"])
+            seconds.append(train(config, part, models_dir=folder, verbose=0).record["seconds"])
     pipe.send((epochs, (seconds[1] - seconds[0]) / (n * epochs - 1000) * 1e6, peak[0]))
 
 
