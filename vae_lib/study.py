@@ -136,6 +136,9 @@ def run_study(
     configs, places = in_order(configs), Places(str(data_dir), str(models_dir), stand_ins)
     done = _look_up(configs, places, protocol, tell)
     left = [config for config in configs if config not in done]
+    if protocol is not None:
+        sets = dict.fromkeys((config.dataset, config.image_size) for config in left)
+        joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_prepare)(*one, places) for one in sets)
     calls = (joblib.delayed(_named)(config, places, protocol) for config in left)
     began, computed = time.monotonic(), 0
     for config, rows in joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls):
@@ -149,7 +152,7 @@ def run_study(
 def _look_up(
     configs: list[TrainConfig], places: Places, protocol: Protocol | None, tell: Callable[[str], None]
 ) -> dict[TrainConfig, list[dict]]:
-    """Return the rows of what is complete; where more is to do, prepare images and classifier once."""
+    """Return the rows of what is complete."""
     done = {}
     for name, size in dict.fromkeys((config.dataset, config.image_size) for config in configs):
         members = [config for config in configs if (config.dataset, config.image_size) == (name, size)]
@@ -163,12 +166,18 @@ def _look_up(
             with contextlib.suppress(InputError):  # a damaged run: its cell says so, and stops no other
                 if is_complete(run, protocol):
                     done[config] = rows_of(run, protocol)
-        if protocol is not None and not done.keys() >= set(members):
-            from vae_lib.classifier import has_classes, load_classifier
-
-            if has_classes(data):
-                load_classifier(data, places.models_dir)
     return done
+
+
+def _prepare(name: str, image_size: int | None, places: Places) -> None:
+    """Train the classifier of a data set, once for all cells; where there are no images, these say so."""
+    start_tensorflow(1)
+    from vae_lib.classifier import has_classes, load_classifier
+
+    with contextlib.suppress(InputError):
+        data = places.load(name, image_size)
+        if has_classes(data):
+            load_classifier(data, places.models_dir)
 
 
 def _named(config: TrainConfig, places: Places, protocol: Protocol | None):
