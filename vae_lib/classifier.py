@@ -167,10 +167,13 @@ def train_classifier(
         warmup_steps=total_steps // 10,
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    classifier.network.compile(keras.optimizers.Adam(schedule), loss, jit_compile=False)
+    trained = keras.Model(
+        classifier.network.inputs, classifier.network.outputs
+    )  # keeps the optimizer to itself
+    trained.compile(keras.optimizers.Adam(schedule), loss, jit_compile=False)
     step = epoch = 0
     while step < total_steps:
-        step = _run_epoch(classifier, data, epoch, step, total_steps)
+        step = _run_epoch(trained, config, data, epoch, step)
         epoch += 1
         if verbose and (step == total_steps or len(data.x_train) >= 10_000):
             seconds = time.perf_counter() - began
@@ -196,16 +199,15 @@ def _check_labels(data: ImageDataset) -> None:
         )
 
 
-def _run_epoch(classifier: Classifier, data: ImageDataset, epoch: int, step: int, total_steps: int) -> int:
+def _run_epoch(network, config: ClassifierConfig, data: ImageDataset, epoch: int, step: int) -> int:
     """Take the steps of one epoch, or what is left of all steps; return the steps taken so far."""
-    config = classifier.config
     rng = np.random.default_rng([config.seed, epoch])
     order = rng.permutation(len(data.x_train))
     for i in range(0, len(order), config.batch_size):
-        if step == total_steps:
+        if step == config.total_steps(len(data.x_train)):
             break
         rows = order[i : i + config.batch_size]
-        classifier.network.train_on_batch(_shifted(data.x_train[rows], rng), data.y_train[rows])
+        network.train_on_batch(_shifted(data.x_train[rows], rng), data.y_train[rows])
         step += 1
     return step
 
