@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import logging
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,11 +142,14 @@ def run_study(
         joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_prepare)(*one, places) for one in sets)
     calls = (joblib.delayed(_named)(config, places, protocol) for config in left)
     began, computed = time.monotonic(), 0
-    for config, rows in joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls):
-        done[config], computed = rows, computed + 1
-        seconds = (time.monotonic() - began) / computed * (len(left) - computed)
-        name = rows[0].get("run") or rows[0]["error"]
-        tell(f"{len(done)} of {len(configs)}: {rows[0]['status']} {name}; about {_duration(seconds)} left")
+    with warnings.catch_warnings():
+        # joblib renews a worker whose memory has grown, as that of TensorFlow does; nothing is lost by it
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+        for config, rows in joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls):
+            done[config], computed = rows, computed + 1
+            rest = _duration((time.monotonic() - began) / computed * (len(left) - computed))
+            name = rows[0].get("run") or rows[0]["error"]
+            tell(f"{len(done)} of {len(configs)}: {rows[0]['status']} {name}; about {rest} left")
     return as_table([row for config in configs for row in done[config]])
 
 
