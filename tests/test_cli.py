@@ -106,6 +106,7 @@ def test_a_study_is_done_in_shards_and_its_table_and_figures_are_drawn_from_what
     for part in ("1/2", "2/2"):
         code, _, err = run("study", "--preset", "smoke", "--shard", part, "--jobs", 1, *places)
         assert code == 0 and "3 of 3: finished" in err and "left" in err
+        assert not list((tmp_path / "out").iterdir())  # a part is not shown as the whole
     before = sorted((tmp_path / "models").rglob("*"))
     began = time.perf_counter()
     code, out, _ = run("study", "--preset", "smoke", *places)
@@ -126,6 +127,8 @@ def test_a_study_is_done_in_shards_and_its_table_and_figures_are_drawn_from_what
     ("arguments", "words"),
     [
         (["study", "--shard", "4/3"], ["4/3", "I/N"]),
+        (["sample", "run", "--seed", "-1"], ["'-1'", "from 0"]),
+        (["sample", "run", "--seed", "3000000000"], ["3000000000", "from 0"]),
         (["study", "--preset", "huge"], ["huge", "full"]),
         (["study", "--jobs", "0"], ["jobs", "0"]),
         ([], ["COMMAND", "--help"]),
@@ -157,6 +160,17 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, words, capfd, mo
     out, err = capfd.readouterr()
     assert code == 2 and out == "" and err.count("\n") == 1 and all(word in err for word in words), err
     assert not list(tmp_path.iterdir())  # nothing was begun
+
+
+def test_images_that_changed_since_the_training_are_not_scored_as_test_images(tmp_path):
+    rng, places = np.random.default_rng(0), ["--models_dir", tmp_path / "models"]
+    for images in (rng.integers(0, 256, (80, 8, 8, 1), "uint8") for _ in range(2)):
+        np.savez(tmp_path / "own.npz", x_train=images[:60], x_test=images[60:])
+        if not (tmp_path / "models").exists():
+            words = ["train", "--data", tmp_path / "own.npz", *QUICK, "--n_train", 40, "--batch_size", 20]
+            assert run(*words, *places, "--name", "own")[0] == 0
+    code, out, err = run("evaluate", "own", "--quick", "--out", tmp_path / "out", *places)
+    assert code == 2 and out == "" and "not those that own was trained on" in err
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_training(tmp_path, capfd):

@@ -74,6 +74,13 @@ def test_unknown_fields_are_refused():
         TrainConfig.from_dict({"colour": "blue"})
 
 
+def test_missing_fields_are_refused_since_todays_default_may_not_be_theirs():
+    fields = TrainConfig().to_dict()
+    del fields["weight_decay"]
+    with pytest.raises(InputError, match="lacks weight_decay"):
+        TrainConfig.from_dict(fields)
+
+
 def test_difference_names_both_values():
     one, other = TrainConfig(), TrainConfig(latent_dim=8, beta=2)
     assert one.difference(other) == "latent_dim: 16 -> 8, beta: 1.0 -> 2.0"

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vae_lib.findings import Change, cell_means, change, finding, steps_along
+from vae_lib.findings import Change, between, cell_means, change, finding, interval_table, steps_along
 
 
 @pytest.fixture
@@ -36,6 +36,22 @@ def test_a_seed_that_one_cell_lacks_is_left_out_of_the_pairs(runs):
     small = runs[(runs["latent_dim"] == 2) & (runs["seed"] > 0)]
     found = change(small, runs[runs["latent_dim"] == 8], "score")
     assert (found.start, found.end, found.difference, found.half_width) == (21.5, 81.5, 60.0, 0.0)
+
+
+def test_two_values_of_a_setting_are_compared_in_pairs(runs):
+    found = between(runs, "latent_dim", 2, 8, "score")
+    assert (found.start, found.end, found.difference) == (21.0, 81.0, 60.0)
+    assert found.as_text("dB") == "21.0 to 81.0 dB (+60.0 ± 0.0)"
+    assert found.as_text("", 0) == "21 to 81 (+60 ± 0)"
+
+
+def test_a_table_of_intervals_has_a_row_per_cell_and_leaves_out_what_nobody_has(runs):
+    headings = {"score": ("score (dB)", 1), "flat": ("flat", 3), "absent": ("absent", 2)}
+    table = interval_table(runs, ["latent_dim"], headings)
+    assert list(table.columns) == ["score (dB)", "flat"] and list(table.index) == [2, 4, 8]
+    assert table.loc[2, "score (dB)"] == "21.0\N{NBSP}±\N{NBSP}2.5"
+    single = interval_table(runs[runs["seed"] == 0], ["latent_dim"], headings)
+    assert single.loc[4, "score (dB)"] == "40.0"
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_a_scorecard_is_kept_beside_the_run(tmp_path):
     table = run_study([BASE], protocol=protocol, models_dir=tmp_path)
     wide = by_run(table)
     assert 0 <= wide["test_active_units"].item() <= 2 and 0 < wide["test_knn_accuracy"].item() < 1
-    assert wide["test_frechet_distance_of_decoder means, N(0, I)"].item() > 0
+    assert wide["test_frechet_distance_of_decoder means, own prior"].item() > 0
     path = tmp_path / wide["run"].item() / "scorecard.json"
     time = path.stat().st_mtime_ns
     (tmp_path / wide["run"].item() / "model.keras").unlink()  # scores need no weights,

@@ -6,6 +6,7 @@ TensorFlow is imported inside the commands, so that `--help` and bad options are
 import argparse
 import sys
 import warnings
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from vae_lib.config import CHOICES, STUDIES, TrainConfig
@@ -142,7 +143,7 @@ def _add_sample(commands) -> None:
     sample.add_argument("--temperature", type=float, default=1.0, help="standard deviation of z")
     sample.add_argument("--draw", action="store_true", help="draw pixels from p(x|z) in place of its mean")
     sample.add_argument("--label", type=int, help="class to generate, for a conditional model")
-    sample.add_argument("--seed", type=int, default=0, help="of the draws")
+    sample.add_argument("--seed", type=_seed, default=0, help="of the draws")
     sample.add_argument("--out", type=Path, help="folder for the images [images/RUN/samples]")
     _add_places(sample)
     sample.set_defaults(command=_sample)
@@ -159,7 +160,7 @@ def _add_study(commands) -> None:
     study.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="only the I-th of N parts")
     study.add_argument("--dry_run", action="store_true", help="say what is left to do and how long it takes")
     study.add_argument("--stand_ins", action="store_true", help="take embedded images where real ones lack")
-    study.add_argument("--out", type=Path, default=Path("images/study"), help="folder for table and figures")
+    study.add_argument("--out", type=Path, help="folder for table and figures [images/study/PRESET]")
     _add_places(study)
     study.set_defaults(command=_study, models_dir=Path("models/study"))
 
@@ -174,6 +175,12 @@ def _add_places(parser) -> None:
 def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 0 < int(text) <= 10_000:
         raise argparse.ArgumentTypeError(f"must be an integer from 1 to 10000; received {text!r}")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"must be an integer from 0 to {2**31 - 1}; received {text!r}")
     return int(text)
 
 
@@ -215,7 +222,7 @@ def _evaluate(options) -> int:
     run = _find(options)
     config = run.config
     data = _load(config, options)
-    if data.fingerprint() != run.data["fingerprint"] and config.n_train is None:
+    if data.subset(n_train=config.n_train).fingerprint() != run.data["fingerprint"]:
         raise InputError(
             f"the images of {config.dataset!r} ({data.source}) are not those that {run.name} was trained on "
             f"({run.data['source']}): put those back, or train anew"
@@ -263,18 +270,20 @@ def _study(options) -> int:
         places = Places(str(options.data_dir), str(options.models_dir), options.stand_ins)
         print(as_text(configs, seconds_of(configs, places, _tell), options.jobs))
         return 0
+    from vae_lib.report import writable
     from vae_lib.study_report import write_report
 
-    table = run_study(
-        configs,
-        n_jobs=options.jobs,
-        protocol=PROTOCOL,
-        data_dir=options.data_dir,
-        models_dir=options.models_dir,
-        stand_ins=options.stand_ins,
-        tell=_tell,
-    )
-    print(write_report(table, options.preset, options.out))
+    out = options.out or Path("images/study") / options.preset
+    writable(out)
+    places = {"data_dir": options.data_dir, "models_dir": options.models_dir, "stand_ins": options.stand_ins}
+    try:
+        table = run_study(configs, n_jobs=options.jobs, protocol=PROTOCOL, tell=_tell, **places)
+    except BrokenProcessPool:
+        return _fail("a worker was killed, perhaps for memory: the same command goes on; try --jobs 1", 1)
+    if options.shard == (1, 1):
+        print(write_report(table, options.preset, out))
+    else:
+        print("this part is done; when all are, the same command without --shard writes table and figures")
     return 0 if (table["status"] == "finished").all() else 1
 
 

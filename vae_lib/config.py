@@ -124,11 +124,14 @@ class TrainConfig:
         """Build a config from `to_dict`'s output.
 
         Raises:
-            InputError: If a field is unknown or has a bad value.
+            InputError: If a field is unknown, missing or has a bad value.
         """
-        unknown = set(fields) - {field.name for field in dataclasses.fields(cls)}
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown, missing = set(fields) - known, known - set(fields)
         if unknown:
             raise InputError(f"config has unknown fields: {', '.join(sorted(unknown))}")
+        if missing:  # today's default may not be what the run was made with
+            raise InputError(f"config lacks {', '.join(sorted(missing))}: another version wrote it")
         return cls(**fields)
 
     def difference(self, other: "TrainConfig") -> str:

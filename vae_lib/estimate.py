@@ -9,7 +9,7 @@ from vae_lib.data import ImageDataset
 from vae_lib.startup import start_tensorflow
 from vae_lib.study import Places
 
-_PROBES = (1024, 4096)  # training images of the two trainings that are compared
+_PROBE = 4096  # training images of the larger of two trainings that are compared; the other has a quarter
 
 
 def seconds_of(
@@ -49,13 +49,16 @@ def _cost(kind: TrainConfig, data: ImageDataset) -> tuple[float, float]:
     """Return the seconds that a start takes, and those of a training image."""
     from vae_lib.training import train
 
-    seconds = []
-    for n in _PROBES:
-        few = data.subset(n_train=min(n, len(data.x_train)), n_val=256, n_test=256)
+    many = min(_PROBE, len(data.x_train))
+    few, seconds = min(max(many // 4, kind.batch_size), many), []
+    for n in (few, many):
+        part = data.subset(n_train=n, n_val=256, n_test=256)
         with tempfile.TemporaryDirectory() as folder:
-            seconds.append(train(kind, few, models_dir=folder, verbose=0).record["seconds"])
-    image = max(seconds[1] - seconds[0], 1e-3) / (_PROBES[1] - _PROBES[0])
-    return max(seconds[0] - image * _PROBES[0], 0.0), image
+            seconds.append(train(kind, part, models_dir=folder, verbose=0).record["seconds"])
+    if few == many:  # too few images to tell the start from the training
+        return seconds[1], 0.0
+    image = max(seconds[1] - seconds[0], 1e-3) / (many - few)
+    return max(seconds[0] - image * few, 0.0), image
 
 
 def as_text(configs: list[TrainConfig], seconds: dict[TrainConfig, float], jobs: int) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -87,7 +88,9 @@ class Change:
     def as_text(self, unit: str, digits: int = 1) -> str:
         """Return `a to b unit (by +d ± h)`."""
         change = f"{self.difference:+.{digits}f} ± {self.half_width:.{digits}f}"
-        return f"{self.start:.{digits}f} to {self.end:.{digits}f} {unit} ({change})"
+        return " ".join(
+            filter(None, [f"{self.start:.{digits}f} to {self.end:.{digits}f}", unit, f"({change})"])
+        )
 
 
 def change(start: pd.DataFrame, end: pd.DataFrame, measure: str) -> Change:
@@ -96,6 +99,45 @@ def change(start: pd.DataFrame, end: pd.DataFrame, measure: str) -> Change:
     seeds = pair[0].index.intersection(pair[1].index)
     before, after = (values.loc[seeds] for values in pair)
     return Change(before.mean(), after.mean(), *paired_difference(after, before))
+
+
+def between(runs: pd.DataFrame, setting: str, start, end, measure: str) -> Change:
+    """Compare a measure at two values of a setting, over the seeds that both have.
+
+    Args:
+        runs: A row per run, which differ in the setting and the seed only.
+        setting: The column, such as `beta`.
+        start: Its first value.
+        end: Its second value.
+        measure: The column that is compared.
+    """
+    cells = (runs[runs[setting] == value] for value in (start, end))
+    return change(*cells, measure)
+
+
+def interval_table(
+    runs: pd.DataFrame, settings: list[str], measures: Mapping[str, tuple[str, int]]
+) -> pd.DataFrame:
+    """Return a row per cell and a column per measure, each `mean ± half-width` over seeds as text.
+
+    Args:
+        runs: A row per run, as `results.by_run` gives them.
+        settings: Columns whose values make a cell.
+        measures: Column -> heading and digits; what no run has is left out.
+    """
+    measures = {name: named for name, named in measures.items() if name in runs}
+    means = cell_means(runs, settings, list(measures))
+    digits = [measures[name][1] for name in means["measure"]]
+    cells = zip(means["mean"], means["half_width"], digits, strict=True)
+    means["text"] = [_with_half_width(*cell) for cell in cells]
+    table = means.pivot_table(index=settings, columns="measure", values="text", aggfunc="first")
+    return table[list(measures)].rename(columns={name: heading for name, (heading, _) in measures.items()})
+
+
+def _with_half_width(mean: float, half_width: float, digits: int) -> str:
+    """Return `mean ± half-width` held on one line by no-break spaces; the mean alone for a single seed."""
+    half = "" if math.isnan(half_width) else f"\N{NBSP}±\N{NBSP}{half_width:,.{digits}f}"
+    return f"{mean:,.{digits}f}{half}"
 
 
 @dataclass(frozen=True)
@@ -119,9 +161,10 @@ def finding(claim: str, changes: list[tuple[str, Change, int, str, int]]) -> Fin
 
     Args:
         claim: What is told.
-        changes: For each difference: of what, the change, the sign it should have, unit, digits.
+        changes: For each difference: of what, the change, the sign it should have (0: told, not judged),
+            unit, digits.
     """
-    agreed = [change.direction * sign for _, change, sign, _, _ in changes]
+    agreed = [change.direction * sign for _, change, sign, _, _ in changes if sign]
     verdict = {1: "confirmed", -1: "contradicted"}.get(agreed[0] if len(set(agreed)) == 1 else 0, "in part")
     told = "; ".join(f"{what} {change.as_text(unit, digits)}" for what, change, _, unit, digits in changes)
     return Finding(claim, verdict, told)

@@ -192,7 +192,7 @@ class VAE(keras.Model):
         return self.decode(np.asarray(z), y, draw=draw, seed=seed)
 
     def interpolate(self, x_from, x_to, steps: int = 8, spherical: bool = False, y=None) -> np.ndarray:
-        """Return uint8 images (n, steps, h, w, c) decoded on the way between the two z_mean."""
+        """Return uint8 images (n, steps, h, w, c) decoded between two z_mean; y is the label of both ends."""
         z = interpolate(self.encode(x_from, y)[0], self.encode(x_to, y)[0], steps, spherical)
         labels = None if y is None else np.repeat(y, steps)
         return self.decode(z.reshape(-1, self.latent_dim), labels).reshape(*z.shape[:2], *self.image_shape)

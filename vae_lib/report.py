@@ -72,8 +72,10 @@ def _figures(run: Run, vae, data: ImageDataset, y: np.ndarray | None, n: int) ->
     }
     half = min(len(x) // 2, 6)
     if half:
-        start, end = x[:half], x[half : 2 * half]
-        path = vae.interpolate(start, end, y=None if y is None else y[:half])
+        ends = range(half, 2 * half)
+        if y is not None:  # told the class: on to the last test image of the same
+            ends = [np.flatnonzero(y == label)[-1] for label in y[:half]]
+        path = vae.interpolate(x[:half], data.x_test[list(ends)], y=None if y is None else y[:half])
         figures["interpolation"] = image_grids.interpolation_grid(path, ends="reconstruction")
     if vae.latent_dim == 2 and y is None:
         codes, quantiles = latent.prior_quantile_grid(15)

@@ -1,5 +1,6 @@
 """Results: the tidy table of a study, a row per run and measure, read from what the runs left."""
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -16,7 +17,7 @@ from vae_lib.runs import Run
 
 FIELDS = [field.name for field in dataclasses.fields(TrainConfig)]
 _OF_A_RUN = ["run", *FIELDS, "source", "status", "error", "parameters", "seconds"]
-_OF_A_MEASURE = ["split", "measure", "of", "value", "half_width", "n"]
+_OF_A_MEASURE = ["split", "measure", "of", "value", "half_width", "n", "note"]
 
 
 def scorecard_path(run: Run) -> Path:
@@ -66,9 +67,9 @@ def _scores(run: Run, protocol: Protocol | None) -> list[dict] | None:
         kept = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return None  # taken anew
-    if not isinstance(kept, dict) or kept.get("protocol") != protocol.to_dict():
+    if not isinstance(kept, dict) or kept.get("protocol") != protocol.to_dict() or "rows" not in kept:
         return None
-    names = ("measure", "of", "value", "half_width", "n")
+    names = ("measure", "of", "value", "half_width", "n", "note")
     rows = [row for row in kept["rows"] if row["value"] is not None]
     return [{"split": "test", **{name: row[name] for name in names}} for row in rows]
 
@@ -102,8 +103,9 @@ def read_results(
     found: dict[TrainConfig, Run] = {}
     for path in sorted(Path(models_dir).glob("*/record.json"), key=lambda path: path.stat().st_mtime_ns):
         run = Run(path.parent)
-        if run.is_done:
-            found[run.config] = run
+        with contextlib.suppress(InputError):  # damaged, or of another version: as if not there
+            if run.is_done:
+                found[run.config] = run
     chosen = [found[config] for config in in_order(configs) if config in found]
     if not chosen:
         raise InputError(f"there is no run of this study in {models_dir}: `study` computes them")
@@ -119,11 +121,13 @@ def by_run(table: pd.DataFrame, configs: Sequence[TrainConfig] | None = None) ->
 
     Returns:
         Columns: those of a run, then `val_<measure>` and `test_<measure>`, with `_of_<what>` behind it where
-        the scorecard measures several. Runs without scores are left out.
+        the scorecard measures several; samples from the prior that a run was trained with, N(0, I) or a
+        learned one, are those of its `own prior`. Runs without scores are left out.
     """
     table = table[table["status"] == "finished"]
     plain = table["of"].isin(("images", "z_mean"))
-    names = table["split"] + "_" + table["measure"] + ("_of_" + table["of"]).where(~plain, "")
+    of = table["of"].str.replace(r", (N\(0, I\)|learned prior)$", ", own prior", regex=True)
+    names = table["split"] + "_" + table["measure"] + ("_of_" + of).where(~plain, "")
     first = table.drop_duplicates("run").set_index("run")[_OF_A_RUN[1:]]
     values = table.assign(name=names)  # Fréchet distances come first at the largest n
     wide = values.pivot_table(index="run", columns="name", values="value", aggfunc="first", sort=False)

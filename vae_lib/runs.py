@@ -249,5 +249,5 @@ def clear(directory: Path) -> None:
     """Remove what a run left in its directory, so that it starts anew."""
     (directory / "metrics.json").unlink(missing_ok=True)
     shutil.rmtree(directory / "checkpoint", ignore_errors=True)
-    for name in ("history.csv", "record.json", "model.keras", "config.json"):
+    for name in ("scorecard.json", "history.csv", "record.json", "model.keras", "config.json"):
         (directory / name).unlink(missing_ok=True)

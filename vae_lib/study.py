@@ -40,7 +40,7 @@ class Places:
     def load(self, name: str, image_size: int | None) -> ImageDataset:
         """Return a data set, or its embedded stand-in where that is allowed."""
         if self.stand_ins:
-            return load_or_stand_in(name, self.data_dir)
+            return load_or_stand_in(name, self.data_dir, image_size=image_size)
         return load_dataset(name, self.data_dir, image_size=image_size)
 
     def run_of(self, config: TrainConfig, data: ImageDataset) -> Run:
@@ -95,6 +95,9 @@ def run_cell(config: TrainConfig, places: Places, protocol: Protocol | None, thr
         return rows_of(run, protocol)
     except (InputError, OSError) as error:
         return [{**config.to_dict(), "status": "failed", "error": str(error)}]
+    except Exception as error:  # of TensorFlow, of memory: the other cells go on
+        _logger.exception("a cell of %s failed", config.dataset)
+        return [{**config.to_dict(), "status": "failed", "error": f"{type(error).__name__}: {error}"}]
 
 
 def _score(run: Run, data: ImageDataset, models_dir: str, protocol: Protocol) -> None:
@@ -167,7 +170,7 @@ def _look_up(
             continue  # its cells say so
         for config in members:
             run = places.run_of(config, data)
-            with contextlib.suppress(InputError):  # a damaged run: its cell says so, and stops no other
+            with contextlib.suppress(InputError, OSError):  # damaged: its cell says so, and stops no other
                 if is_complete(run, protocol):
                     done[config] = rows_of(run, protocol)
     return done
