@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from vae_lib import disentanglement
-from vae_lib.disentanglement import dci, factor_vae_score, mig, sap
+from vae_lib.disentanglement import dci, factor_vae_score, mig, mutual_information, sap
 
 N = 2000
 SIZES = (3, 4, 6)  # values of each factor
@@ -32,6 +32,14 @@ def scores(codes: np.ndarray, factors: np.ndarray = FACTORS) -> dict[str, float]
 @pytest.fixture(scope="module")
 def perfect() -> dict[str, float]:
     return scores(PERFECT)
+
+
+def test_a_code_that_is_a_factor_tells_all_of_it_and_nothing_of_another():
+    factors = np.stack(np.meshgrid(np.arange(4), np.arange(3), indexing="ij"), axis=-1).reshape(-1, 2)
+    factors = np.repeat(factors, 50, axis=0)
+    information, entropy = mutual_information(factors.astype(float), factors)
+    np.testing.assert_allclose(entropy, np.log([4, 3]))
+    np.testing.assert_allclose(information, np.diag(entropy), atol=1e-12)
 
 
 def test_perfect_codes_reach_the_top(perfect):

@@ -77,11 +77,32 @@ def mig(codes: ArrayLike, factors: ArrayLike, n_bins: int = 20, min_variance: fl
         ValueError: If the shapes do not fit or no factor varies.
     Source: Chen et al. 2018, arXiv:1802.04942, section 4; bins: Locatello et al. 2019, arXiv:1811.12359.
     """
+    information, entropy = mutual_information(codes, factors, n_bins, min_variance)
+    return _mean_gap(information / entropy)
+
+
+def mutual_information(
+    codes: ArrayLike, factors: ArrayLike, n_bins: int = 20, min_variance: float = 1e-2
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what each code tells of each factor, and all there is to tell, in nats.
+
+    Args:
+        codes: Posterior means, shape (n, latent_dim), latent_dim at least 2.
+        factors: Integer categories, shape (n, n_factors).
+        n_bins: Bins of a code.
+        min_variance: Codes that vary no more than this count as constant.
+
+    Returns:
+        The information, shape (latent_dim, n_factors), and the entropy of each factor, (n_factors,); factors
+        that do not vary are left out.
+
+    Raises:
+        ValueError: If the shapes do not fit or no factor varies.
+    """
     codes, factors = _check_table(codes, factors, min_variance)
     binned = [np.digitize(code, np.histogram_bin_edges(code, n_bins)[1:-1]) for code in codes.T]
     information = np.array([[mutual_info_score(f, b) for f in factors.T] for b in binned])
-    entropy = np.array([stats.entropy(np.bincount(f)) for f in factors.T])
-    return _mean_gap(information / entropy)
+    return information, np.array([stats.entropy(np.bincount(f)) for f in factors.T])
 
 
 def sap(codes: ArrayLike, factors: ArrayLike, min_variance: float = 1e-2, seed: int = 0) -> float:
