@@ -167,9 +167,8 @@ def train_classifier(
         warmup_steps=total_steps // 10,
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    trained = keras.Model(
-        classifier.network.inputs, classifier.network.outputs
-    )  # keeps the optimizer to itself
+    # A model of its own: the optimizer, twice the size of the weights, is not kept with the classifier.
+    trained = keras.Model(classifier.network.inputs, classifier.network.outputs)
     trained.compile(keras.optimizers.Adam(schedule), loss, jit_compile=False)
     step = epoch = 0
     while step < total_steps:

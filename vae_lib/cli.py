@@ -6,7 +6,6 @@ TensorFlow is imported inside the commands, so that `--help` and bad options are
 import argparse
 import sys
 import warnings
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from vae_lib.config import CHOICES, STUDIES, TrainConfig
@@ -259,6 +258,8 @@ def _sample(options) -> int:
 
 
 def _study(options) -> int:
+    from concurrent.futures.process import BrokenProcessPool
+
     from vae_lib.presets import PROTOCOL, all_configs
     from vae_lib.study import Places, run_study, shard
 

@@ -84,20 +84,13 @@ def mig(codes: ArrayLike, factors: ArrayLike, n_bins: int = 20, min_variance: fl
 def mutual_information(
     codes: ArrayLike, factors: ArrayLike, n_bins: int = 20, min_variance: float = 1e-2
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return what each code tells of each factor, and all there is to tell, in nats.
+    """Return what each code tells of each factor, and all there is to tell, in nats: what `mig` is made of.
 
-    Args:
-        codes: Posterior means, shape (n, latent_dim), latent_dim at least 2.
-        factors: Integer categories, shape (n, n_factors).
-        n_bins: Bins of a code.
-        min_variance: Codes that vary no more than this count as constant.
+    Takes and refuses what `mig` does.
 
     Returns:
         The information, shape (latent_dim, n_factors), and the entropy of each factor, (n_factors,); factors
         that do not vary are left out.
-
-    Raises:
-        ValueError: If the shapes do not fit or no factor varies.
     """
     codes, factors = _check_table(codes, factors, min_variance)
     binned = [np.digitize(code, np.histogram_bin_edges(code, n_bins)[1:-1]) for code in codes.T]
