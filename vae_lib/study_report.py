@@ -104,9 +104,16 @@ def write_report(table: pd.DataFrame, preset: str, out: Path) -> str:
         found = as_markdown(key_findings(table))
         write_text(out / "findings.md", f"{found}\n")
         lines.append(f"\n{found}\n")
+    lines += [_cost(name, members["seconds"]) for name, members in runs.groupby("dataset")]
     sources = "; ".join(sorted(runs["source"].unique()))
     lines.append(f"{len(runs)} runs of {sources}: tables and figures in {out}")
     return "\n".join(lines)
+
+
+def _cost(dataset: str, seconds: pd.Series) -> str:
+    """Return what the runs of a data set took to train, as one line."""
+    hours = f"{seconds.sum() / 3600:.2f} h of training on one thread"
+    return f"{dataset}: {len(seconds)} runs, {hours}, {seconds.median():.0f} s for the median run"
 
 
 def _draw(name: str, runs: pd.DataFrame, out: Path) -> None:
