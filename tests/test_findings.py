@@ -69,4 +69,4 @@ def test_a_verdict_needs_differences_beyond_the_noise_of_seeds(differences, verd
     changes = [("it", Change(0.0, d, d, half), sign, "dB", 1) for d, half, sign in differences]
     found = finding("a claim", changes)
     assert found.verdict == verdict
-    assert f"it 0.0 to {differences[0][0]:.1f} dB ({differences[0][0]:+.1f} ± " in found.measured
+    assert f"it 0.0 to {differences[0][0]:.1f} dB ({differences[0][0]:+.1f} ± " in found.measured[0]

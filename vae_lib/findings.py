@@ -148,12 +148,12 @@ class Finding:
         claim: As it is often told.
         verdict: "confirmed" where every difference has the sign that the claim gives it and exceeds the
             noise of seeds, "contradicted" where all have the other sign, else "in part".
-        measured: The differences, each with a 95 % interval over seeds.
+        measured: A line for each difference, with its 95 % interval over seeds.
     """
 
     claim: str
     verdict: str
-    measured: str
+    measured: tuple[str, ...]
 
 
 def finding(claim: str, changes: list[tuple[str, Change, int, str, int]]) -> Finding:
@@ -166,11 +166,11 @@ def finding(claim: str, changes: list[tuple[str, Change, int, str, int]]) -> Fin
     """
     agreed = [change.direction * sign for _, change, sign, _, _ in changes if sign]
     verdict = {1: "confirmed", -1: "contradicted"}.get(agreed[0] if len(set(agreed)) == 1 else 0, "in part")
-    told = "; ".join(f"{what} {change.as_text(unit, digits)}" for what, change, _, unit, digits in changes)
+    told = tuple(f"{what} {change.as_text(unit, digits)}" for what, change, _, unit, digits in changes)
     return Finding(claim, verdict, told)
 
 
 def as_markdown(findings: list[Finding]) -> str:
     """Return a Markdown table, a row per claim."""
-    rows = [f"| {found.claim} | {found.verdict} | {found.measured} |" for found in findings]
+    rows = [f"| {found.claim} | {found.verdict} | {'<br>'.join(found.measured)} |" for found in findings]
     return "\n".join(["| what is told of VAEs | verdict | measured |", "|---|---|---|", *rows])
