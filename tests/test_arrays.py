@@ -1,4 +1,6 @@
+import io
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -113,6 +115,25 @@ def test_truncated_files_are_refused_and_kept(tmp_path, kept):
     with pytest.raises(InputError, match=r"x\.npz': cannot be read"):
         read_npz(path)
     assert path.read_bytes() == before
+
+
+def test_an_encrypted_file_and_one_that_claims_too_much_are_refused(tmp_path):
+    path = save(tmp_path / "x.npz", x_train=images(3))
+    plain = path.read_bytes()
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = plain.index(signature) + flags
+        plain = plain[:at] + bytes([plain[at] | 1]) + plain[at + 1 :]
+    path.write_bytes(plain)
+    with pytest.raises(InputError, match="encrypted"):
+        read_npz(path)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": (10**13, 8, 8)}
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x_train.npy", header.getvalue())
+    with pytest.raises(InputError, match="cannot be read"):
+        read_npz(path)
 
 
 def test_a_flipped_bit_is_noticed(tmp_path):

@@ -10,6 +10,11 @@ import pytest
 from PIL import Image
 
 from vae_lib.cli import main, make_parser
+from vae_lib.config import TrainConfig
+from vae_lib.data import load_dataset
+from vae_lib.report import make_report
+from vae_lib.runs import load_run
+from vae_lib.training import train
 
 QUICK = ["--epochs", "1", "--latent-dim", "2", "--width", "4", "--dense_units=16", "--batch-size", "256"]
 
@@ -81,6 +86,40 @@ def test_sample_writes_images_of_the_data_s_size(trained, tmp_path):
     assert len(pictures) == 3 and np.asarray(Image.open(pictures[0])).shape == (8, 8)
 
 
+def test_encode_writes_the_codes_of_all_images_with_their_labels(trained, tmp_path):
+    models_dir, _, _ = trained
+    code, out, err = run("encode", run_in(models_dir), "--out", tmp_path)
+    assert (code, err) == (0, "") and "1,457 train, 161 val, 179 test images" in out
+    codes, data = np.load(tmp_path / "codes.npz"), load_dataset("digits")
+    assert codes["z_mean_train"].shape == codes["z_log_var_train"].shape == (1457, 2)
+    assert np.array_equal(codes["y_test"], data.y_test)
+    z_mean, _ = load_run(run_in(models_dir)).model().encode(data.x_test)
+    np.testing.assert_allclose(codes["z_mean_test"], z_mean, rtol=1e-5, atol=1e-6)
+
+
+def test_a_folder_that_has_the_name_of_a_known_data_set_is_the_folder(tmp_path, rng, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    for i in range(40):
+        pixels = rng.integers(0, 256, (16, 16, 3), dtype="uint8")
+        Image.fromarray(pixels).save(tmp_path / "digits" / f"{i}.png")
+    code, out, err = run("train", "--data", "digits", *QUICK[:-2], "--batch_size", 16, "--verbose", 0)
+    assert code == 0 and "image folder digits" in out, err
+
+
+def test_labels_and_factors_get_a_figure_each(tmp_path):
+    digits, sprites = (load_dataset(name).subset(600, 50, 120) for name in ("digits", "sprites"))
+    sizes = dict(latent_dim=3, width=4, dense_units=16, epochs=1, batch_size=100)
+    for data, options, name in (
+        (digits, {"conditional": True, "likelihood": "bernoulli", "binarize": True}, "samples_by_class"),
+        (sprites, {}, "factors"),
+    ):
+        config = TrainConfig(dataset=data.name, **sizes, **options)
+        made = train(config, data, models_dir=tmp_path, verbose=0)
+        make_report(made, data, tmp_path / name, 4)
+        assert (tmp_path / name / f"{name}.png").exists()
+
+
 @pytest.mark.parametrize("classes", ["ab", "a"])
 def test_a_folder_of_images_of_one_s_own_can_be_trained_evaluated_and_sampled(tmp_path, rng, classes):
     for i in range(60):
@@ -141,6 +180,9 @@ def test_a_study_is_done_in_shards_and_its_table_and_figures_are_drawn_from_what
         (["train", "--likelihood", "gauss"], ["likelihood", "gauss", "bernoulli"]),
         (["train", "--epochs", "0"], ["epochs", "0"]),
         (["train", "--threads", "-1"], ["threads", "-1"]),
+        (["train", "--dataset", "digits", "--threads", "99999999999"], ["threads", "99999999999", "1024"]),
+        (["train", "--data", "~nosuchuser/pictures"], ["~nosuchuser/pictures", "home"]),
+        (["encode", "no-such-run"], ["no-such-run", "train"]),
         (["train", "--colour", "blue"], ["--colour"]),
         (["train", "--data", "no/such/folder"], ["no/such/folder"]),
         (["train", "--dataset", "nosuchset"], ["nosuchset", "fashion_mnist"]),

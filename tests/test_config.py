@@ -101,6 +101,17 @@ def test_annealing_that_would_not_finish_is_refused():
         TrainConfig(anneal_epochs=2)
 
 
+def test_a_cycle_that_the_run_would_break_off_is_refused():
+    assert TrainConfig(annealing="cyclical", epochs=9, anneal_epochs=4.5)
+    with pytest.raises(InputError, match=r"whole cycle.*\(9\).*received 4.0"):
+        TrainConfig(annealing="cyclical", epochs=9, anneal_epochs=4)
+
+
+def test_numbers_of_numpy_are_numbers():
+    config = TrainConfig(latent_dim=np.int64(8), beta=np.float32(4))
+    assert config == TrainConfig(latent_dim=8, beta=4.0) and json.dumps(config.to_dict())
+
+
 def test_linear_annealing_rises_evenly_and_stays():
     betas = [annealed_beta(step, 4.0, "linear", 10) for step in range(15)]
     np.testing.assert_allclose(betas[:11], np.linspace(0, 4, 11))

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from vae_lib import data, sources
-from vae_lib.data import ImageDataset, load_dataset, load_or_stand_in
+from vae_lib.data import ImageDataset, from_arrays, load_dataset, load_or_stand_in
 from vae_lib.errors import InputError
 
 
@@ -329,7 +329,7 @@ def test_dataset_is_frozen_and_its_repr_is_short():
 
 def test_every_named_set_is_known_with_dash_and_underscore():
     assert data.NAMES == ("mnist", "digits", "fashion_mnist", "cifar10", "sprites", "color_sprites")
-    assert data._known_name("Fashion-MNIST") == "fashion_mnist" and data._known_name("./mnist") is None
+    assert data.known_name("Fashion-MNIST") == "fashion_mnist" and data.known_name("./mnist") is None
 
 
 def test_jpeg_files_are_named_as_such_for_their_pixels_are_not_the_originals(tmp_path, rng):
@@ -340,3 +340,17 @@ def test_jpeg_files_are_named_as_such_for_their_pixels_are_not_the_originals(tmp
             tmp_path / "photos" / f"{i}.{'JPG' if i else 'png'}", format="JPEG" if i else "PNG"
         )
     assert load_dataset(tmp_path / "photos", tmp_path).source == "image folder photos, JPEG files"
+
+
+def test_arrays_in_memory_make_a_data_set(rng):
+    x, y = rng.random((50, 9, 8)), np.arange(50) % 2
+    data = from_arrays(x, y, name="my scans", class_names=("bad", "good"))
+    assert data.name == "my_scans" and data.source == "arrays in memory" and data.image_shape == (9, 8, 1)
+    assert [len(part) for part in (data.x_train, data.x_val, data.x_test)] == [41, 4, 5]
+    assert data.class_names == ("bad", "good") and data.x_train.dtype == np.uint8
+    given = from_arrays(x, x_test=x[:7])
+    assert np.array_equal(given.x_test[..., 0], np.rint(255 * x[:7])) and given.y_test is None
+    with pytest.raises(InputError, match="ambiguous range"):
+        from_arrays(x - 1)
+    with pytest.raises(InputError, match="labels for one of"):
+        from_arrays(x, y, x)

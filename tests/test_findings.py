@@ -61,8 +61,8 @@ def test_a_table_of_intervals_has_a_row_per_cell_and_leaves_out_what_nobody_has(
         ([(-2.0, 1.0, 1), (2.0, 1.0, -1)], "contradicted"),
         ([(2.0, 1.0, 1), (0.5, 1.0, 1)], "in part"),  # the second is within the noise
         ([(2.0, 1.0, 1), (-2.0, 1.0, 1)], "in part"),
-        ([(0.5, 1.0, 1)], "in part"),
-        ([(2.0, float("nan"), 1)], "in part"),  # one seed proves nothing
+        ([(0.5, 1.0, 1), (-0.5, 1.0, 1)], "unresolved"),
+        ([(2.0, float("nan"), 1)], "unresolved"),  # one seed proves nothing
     ],
 )
 def test_a_verdict_needs_differences_beyond_the_noise_of_seeds(differences, verdict):

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from vae_lib.errors import InputError
 from vae_lib.likelihoods import LIKELIHOODS
 from vae_lib.models import VAE
 from vae_lib.networks import Sampling, bounded_log_var, stage_sizes
@@ -214,3 +215,43 @@ def test_samples_of_a_flow_prior_pass_through_the_flow():
     for variable in vae.prior.trainable_variables:
         variable.assign(tf.random.stateless_normal(variable.shape, seed=[1, 2]))
     assert (vae.sample(5, seed=0) != plain).any()
+
+
+def test_what_is_not_of_this_model_is_told_in_a_line():
+    plain, labelled = small_vae(), small_vae(num_classes=3)
+    x = images((8, 8, 1), 2)
+    for call, words in (
+        (lambda: plain.encode(x[:, :7]), r"\(2, 7, 8, 1\)"),
+        (lambda: plain.elbo_terms(x.astype("float32")), r"\[0, 1\]; received .*255"),
+        (lambda: plain.decode(np.zeros((2, 4))), r"\(2, 4\)"),
+        (lambda: plain.sample(2, y=[0, 1]), "num_classes=0"),
+        (lambda: labelled.sample(2), "needs y: a label from 0 to 2"),
+        (lambda: labelled.sample(2, y=[0, 3]), r"0 to 2, or one for all; received \[0, 3\]"),
+        (lambda: labelled.sample(2, y=[0, 1, 2]), "2 integers"),
+        (lambda: labelled.encode(x, y=[0.5, 1.0]), "2 integers"),
+    ):
+        with pytest.raises(InputError, match=words) as error:
+            call()
+        assert "\n" not in str(error.value)
+
+
+def test_one_label_serves_all_images():
+    vae = small_vae(num_classes=3)
+    assert np.array_equal(vae.sample(4, y=2, seed=1), vae.sample(4, y=[2] * 4, seed=1))
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"network": "cnn"}, "conv, mlp; received 'cnn'"),
+        ({"image_shape": (4, 4, 1)}, "8 to 128"),
+        ({"image_shape": (8, 8, 5)}, "1 to 4 channels"),
+        ({"image_shape": (8, 8)}, "height, width, channels"),
+        ({"binarize": True}, "bernoulli"),
+        ({"likelihood": "gauss"}, "gauss"),
+        ({"prior": "cauchy"}, "cauchy"),
+    ],
+)
+def test_arguments_that_make_no_model_are_refused(options, words):
+    with pytest.raises(InputError, match=words):
+        small_vae(**options)

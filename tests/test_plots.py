@@ -138,8 +138,8 @@ def test_factor_matrix_names_latents_and_factors():
     matrix = np.array([[0.1, 0.9], [0.8, 0.0], [0.0, 0.05]])
     ax = plots.plot_factor_matrix(matrix, ["scale", "x"], dims=(4, 0, 2), label="mutual information (nats)")
     assert (ticks(ax, "x"), ticks(ax, "y")) == (["scale", "x"], ["z4", "z0", "z2"])
-    np.testing.assert_array_equal(ax.images[0].get_array(), matrix)
-    assert ax.images[0].get_clim() == (0, 0.9)
+    np.testing.assert_array_equal(ax.collections[0].get_array(), matrix)
+    assert ax.collections[0].get_clim() == (0, 0.9)
     assert [text.get_text() for text in ax.texts] == ["0.10", "0.90", "0.80", "0.00", "0.00", "0.05"]
     assert ax.figure.axes[1].get_ylabel() == "mutual information (nats)"
     with pytest.raises(ValueError, match="3 factors"):

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vae_lib import loop
+from vae_lib import loop, training
 from vae_lib.checkpoint import Checkpoint
 from vae_lib.config import TrainConfig, annealed_beta
 from vae_lib.errors import InputError
@@ -98,10 +98,10 @@ def test_n_train_takes_the_first_images_only(digits, tmp_path):
 
 @pytest.mark.parametrize("annealing", ["linear", "cyclical"])
 def test_annealing_sets_beta_by_the_step_and_validates_at_the_full_one(digits, tmp_path, annealing):
-    config = dataclasses.replace(TINY, beta=4.0, epochs=3, annealing=annealing, anneal_epochs=2.0)
+    config = dataclasses.replace(TINY, beta=4.0, epochs=3, annealing=annealing, anneal_epochs=1.5)
     run = train(config, digits, models_dir=tmp_path, verbose=0)
     steps = -(-len(digits.x_train) // 256)
-    last = [annealed_beta(steps * (epoch + 1) - 1, 4.0, annealing, 2.0 * steps) for epoch in range(3)]
+    last = [annealed_beta(steps * (epoch + 1) - 1, 4.0, annealing, 1.5 * steps) for epoch in range(3)]
     np.testing.assert_allclose(run.history["beta"], last, rtol=1e-6)
     history = run.history
     np.testing.assert_allclose(
@@ -115,7 +115,7 @@ def test_a_batch_larger_than_the_data_is_refused_before_anything_is_written(digi
     assert not list(tmp_path.iterdir())
 
 
-def test_another_config_under_the_same_name_is_refused_with_the_difference(digits, tmp_path):
+def test_another_config_under_the_same_name_is_refused_with_the_difference(digits, tmp_path, monkeypatch):
     train(dataclasses.replace(TINY, epochs=1), digits, models_dir=tmp_path, name="mine", verbose=0)
     other = dataclasses.replace(TINY, epochs=1, latent_dim=5, beta=2.0)
     with pytest.raises(InputError, match=r"latent_dim: 2 -> 5, beta: 1.0 -> 2.0.*--fresh"):
@@ -123,6 +123,9 @@ def test_another_config_under_the_same_name_is_refused_with_the_difference(digit
     with pytest.raises(InputError, match="data: embedded digits"):
         config = dataclasses.replace(TINY, epochs=1)
         train(config, digits.subset(n_test=50), models_dir=tmp_path, name="mine", verbose=0)
+    monkeypatch.setattr(training, "RESULTS_VERSION", training.RESULTS_VERSION + 1)
+    with pytest.raises(InputError, match="results version: "):
+        train(dataclasses.replace(TINY, epochs=1), digits, models_dir=tmp_path, name="mine", verbose=0)
     run = train(other, digits, models_dir=tmp_path, name="mine", fresh=True, verbose=0)
     assert run.config == other and run.is_done
 

@@ -9,6 +9,7 @@ import numpy as np
 from vae_lib.errors import InputError
 
 Arrays = dict[str, np.ndarray]
+_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def read_npz(path: Path) -> Arrays:
@@ -21,19 +22,19 @@ def read_npz(path: Path) -> Arrays:
         InputError: If the file is damaged or holds pickled objects, or an array is missing, has a wrong
             shape, or values that are not finite or whose range is ambiguous.
     """
-    keys = ("x_train", "y_train", "x_test", "y_test")
     try:
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("a single array, not an .npz archive")
-            found, arrays = sorted(archive.files), {key: archive[key] for key in keys if key in archive.files}
+            arrays = {key: archive[key] if key in _KEYS else None for key in archive.files}
     except (
         OSError,
         ValueError,
         EOFError,
         KeyError,
-        NotImplementedError,
+        RuntimeError,  # encrypted
+        MemoryError,  # a header that claims more than there is room for
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
@@ -41,24 +42,36 @@ def read_npz(path: Path) -> Arrays:
             f"{str(path)!r}: cannot be read: {' '.join(str(error).split()) or type(error).__name__}; "
             "write it again with np.savez and plain arrays"
         ) from error
+    return checked(arrays, repr(str(path)))
+
+
+def checked(arrays: Arrays, where: str) -> Arrays:
+    """Bring images to uint8 (n, height, width, channels) and labels to int64 (n,); other keys are dropped.
+
+    Args:
+        arrays: `x_train` and, where present, `y_train`, `x_test`, `y_test`.
+        where: They come from, for messages.
+
+    Raises:
+        InputError: If an array is missing, has a wrong shape, or values that are not finite or whose range
+            is ambiguous.
+    """
     if "x_train" not in arrays:
         raise InputError(
-            f"{str(path)!r}: no array x_train, found {found}; save it with np.savez(..., x_train=images)"
+            f"{where}: no array x_train, found {sorted(arrays)}; save it with np.savez(..., x_train=images)"
         )
     if ("y_train" in arrays) != ("y_test" in arrays) and "x_test" in arrays:
         raise InputError(
-            f"{str(path)!r}: labels for one of x_train and x_test only; give both y_train and y_test, or none"
+            f"{where}: labels for one of x_train and x_test only; give both y_train and y_test, or none"
         )
     images = {
-        key: _to_pixels(f"{str(path)!r}: {key}", arrays[key])
-        for key in ("x_train", "x_test")
-        if key in arrays
+        key: _to_pixels(f"{where}: {key}", arrays[key]) for key in ("x_train", "x_test") if key in arrays
     }
     if "x_test" in images and images["x_test"].shape[1:] != images["x_train"].shape[1:]:
         shapes = f"{images['x_train'].shape} and {images['x_test'].shape}"
-        raise InputError(f"{str(path)!r}: x_train and x_test have shapes {shapes}; give them one image shape")
+        raise InputError(f"{where}: x_train and x_test have shapes {shapes}; give them one image shape")
     labels = {
-        f"y_{part}": _to_labels(f"{str(path)!r}: y_{part}", arrays[f"y_{part}"], len(images[f"x_{part}"]))
+        f"y_{part}": _to_labels(f"{where}: y_{part}", arrays[f"y_{part}"], len(images[f"x_{part}"]))
         for part in ("train", "test")
         if f"y_{part}" in arrays and f"x_{part}" in images
     }

@@ -1,6 +1,7 @@
-"""Atomic writes: a file holds its old content or its new one, never a part of either."""
+"""Files that are whole: written atomically, old content or new and never a part of either, and hashed."""
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -60,3 +61,9 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, content: dict | list) -> None:
     """Write JSON atomically, with sorted keys; NaN is refused, since JSON has none."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

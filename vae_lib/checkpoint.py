@@ -5,7 +5,6 @@ sha256 of the other two). It is built under a temporary name and renamed, so a f
 complete; the last two are kept, so a damaged disk block costs one checkpoint and not the run.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_lib.atomic import naming, sync
+from vae_lib.atomic import naming, sha256_of, sync
 
 KEEP = 2
 _FILES = ("arrays.npz", "state.json")
@@ -52,7 +51,7 @@ class Checkpoint:
                 temporary.mkdir()
                 np.savez(temporary / "arrays.npz", **self.arrays)
                 _write(temporary / "state.json", {"step": self.step, **self.state})
-                _write(temporary / "manifest.json", {name: _sha256(temporary / name) for name in _FILES})
+                _write(temporary / "manifest.json", {name: sha256_of(temporary / name) for name in _FILES})
                 for path in [*temporary.iterdir(), temporary]:
                     sync(path)
                 if target.exists():  # a damaged one of the same step
@@ -80,7 +79,7 @@ class Checkpoint:
     def _load(cls, path: Path) -> "Checkpoint":
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
         for name in _FILES:
-            if manifest[name] != _sha256(path / name):
+            if manifest[name] != sha256_of(path / name):
                 raise ValueError(f"{name} does not match its sha256")
         state = json.loads((path / "state.json").read_text(encoding="utf-8"))
         with np.load(path / "arrays.npz", allow_pickle=False) as stored:
@@ -96,8 +95,3 @@ def _folders(folder: Path) -> list[Path]:
 
 def _write(path: Path, content: dict) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

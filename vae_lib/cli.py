@@ -1,4 +1,4 @@
-"""The command line: `python -m vae_lib train | evaluate | sample | study`.
+"""The command line: `python -m vae_lib train | evaluate | sample | encode | study`.
 
 TensorFlow is imported inside the commands, so that `--help` and bad options are answered at once.
 """
@@ -13,6 +13,7 @@ from vae_lib.errors import InputError
 from vae_lib.interrupts import Terminated
 from vae_lib.startup import start_tensorflow
 
+MAX_THREADS = 1024
 _DEFAULTS = TrainConfig()
 
 
@@ -62,6 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_sample(commands)
+    _add_encode(commands)
     _add_study(commands)
     return parser
 
@@ -123,7 +125,7 @@ def _add_evaluate(commands) -> None:
     evaluate.add_argument(
         "--quick",
         action="store_true",
-        help="only the scores of the training's end: no classifier, no samples",
+        help="only the scores of the training's end: no classifier, no scores of samples",
     )
     evaluate.add_argument("--skip_bad", action="store_true", help="pass over images that cannot be read")
     evaluate.add_argument("--out", type=Path, help="folder for figures and JSON [images/RUN]")
@@ -146,6 +148,19 @@ def _add_sample(commands) -> None:
     sample.add_argument("--out", type=Path, help="folder for the images [images/RUN/samples]")
     _add_places(sample)
     sample.set_defaults(command=_sample)
+
+
+def _add_encode(commands) -> None:
+    encode = commands.add_parser(
+        "encode",
+        help="write the codes of all images, z_mean and z_log_var, to an .npz file",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    encode.add_argument("run", help="run directory, or its name")
+    encode.add_argument("--skip_bad", action="store_true", help="pass over images that cannot be read")
+    encode.add_argument("--out", type=Path, help="folder for codes.npz [images/RUN]")
+    _add_places(encode)
+    encode.set_defaults(command=_encode)
 
 
 def _add_study(commands) -> None:
@@ -192,9 +207,9 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _train(options) -> int:
     fields = {name: getattr(options, name, None) for name in _DEFAULTS.to_dict()}
-    config = TrainConfig(**{**fields, "dataset": options.dataset if options.data is None else options.data})
-    if options.threads < 0:
-        raise InputError(f"threads must be 0 or more; received {options.threads}")
+    config = TrainConfig(**{**fields, "dataset": _dataset(options)})
+    if not 0 <= options.threads <= MAX_THREADS:
+        raise InputError(f"threads must be from 0 to {MAX_THREADS}; received {options.threads}")
     data = _load(config, options)
     start_tensorflow(options.threads)
     from vae_lib.training import DivergenceError, train
@@ -219,13 +234,7 @@ def _train(options) -> int:
 
 def _evaluate(options) -> int:
     run = _find(options)
-    config = run.config
-    data = _load(config, options)
-    if data.subset(n_train=config.n_train).fingerprint() != run.data["fingerprint"]:
-        raise InputError(
-            f"the images of {config.dataset!r} ({data.source}) are not those that {run.name} was trained on "
-            f"({run.data['source']}): put those back, or train anew"
-        )
+    data = _images_of(run, options)
     out = options.out or Path("images") / run.name
     start_tensorflow()
     from vae_lib.measures import as_text
@@ -255,6 +264,29 @@ def _sample(options) -> int:
     write_samples(run, out, options.num_samples, labels, options.seed, options.temperature, options.draw)
     print(f"{options.num_samples} images: {out}")
     return 0
+
+
+def _encode(options) -> int:
+    run = _find(options)
+    data = _images_of(run, options)
+    out = options.out or Path("images") / run.name
+    start_tensorflow()
+    from vae_lib.report import write_codes
+
+    counts = write_codes(run, data, out)
+    print(f"codes of {counts} images of {data.source}: {out / 'codes.npz'}")
+    return 0
+
+
+def _images_of(run, options):
+    """Return the data set that a run was trained on, its test images included."""
+    data = _load(run.config, options)
+    if data.subset(n_train=run.config.n_train).fingerprint() != run.data["fingerprint"]:
+        raise InputError(
+            f"the images of {run.config.dataset!r} ({data.source}) are not those that {run.name} was trained "
+            f"on ({run.data['source']}): put those back, or train anew"
+        )
+    return data
 
 
 def _study(options) -> int:
@@ -304,6 +336,16 @@ def _labels(run, label: int | None, n: int) -> list[int] | None:
     return [i % n_classes if label is None else label for i in range(n)]
 
 
+def _dataset(options) -> str:
+    """Return what to train on: a name, or a path, even one that is spelt like a name."""
+    from vae_lib.data import known_name
+
+    if options.data is None:
+        return options.dataset
+    mistakable = known_name(options.data) and Path(options.data).exists()
+    return f"./{options.data}" if mistakable else options.data
+
+
 def _load(config: TrainConfig, options):
     from vae_lib.data import load_dataset
 
@@ -319,27 +361,17 @@ def _find(options):
     return load_run(path if path.is_dir() or len(path.parts) > 1 else options.models_dir / path)
 
 
-_UNITS = {
-    "elbo": ("nats/image", "higher"),
-    "elbo_standard_error": ("nats/image", ""),
-    "distortion": ("nats/image", "lower"),
-    "rate": ("nats/image", "lower"),
-    "bits_per_dim": ("bits/dim", "lower"),
-    "mse": ("grey levels squared", "lower"),
-    "psnr": ("dB", "higher"),
-    "n": ("images", ""),
-}
+_SCORES = ("elbo", "elbo_standard_error", "distortion", "rate", "bits_per_dim", "mse", "psnr")
 
 
 def _table(scores: dict, source: str) -> str:
     """Return the test scores as lines with units and what is better."""
-    lines = [f"test images of {source}"]
-    for name, (unit, better) in _UNITS.items():
+    from vae_lib.measures import HIGHER, LOWER, MEASURES, as_number
+
+    lines = [f"{scores['test_n']:,} test images of {source}"]
+    for name in _SCORES:
         if f"test_{name}" in scores:
-            arrow = {"higher": "  (higher is better)", "lower": "  (lower is better)", "": ""}[better]
-            lines.append(f"  {name:<20}{_number(scores[f'test_{name}']):>12}  {unit}{arrow}")
+            unit, better = MEASURES[name]
+            arrow = {HIGHER: "  (higher is better)", LOWER: "  (lower is better)"}.get(better, "")
+            lines.append(f"  {name:<20}{as_number(scores[f'test_{name}']):>12}  {unit}{arrow}")
     return "\n".join(lines)
-
-
-def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"

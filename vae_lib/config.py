@@ -6,6 +6,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 from vae_lib.errors import InputError
 
@@ -13,6 +14,7 @@ RESULTS_VERSION = 2  # raise it when the same config would give other numbers
 LIKELIHOOD_NAMES = ("bernoulli", "discretized_logistic")
 PRIORS = ("normal", "flow")
 NETWORKS = ("conv", "mlp")
+MIN_SIDE, MAX_SIDE, MAX_CHANNELS = 8, 128, 4  # of images, in pixels: what the networks are made for
 ANNEALING = ("none", "linear", "cyclical")
 STUDIES = ("smoke", "quick", "full")  # of `presets.comparisons`
 
@@ -37,7 +39,7 @@ class TrainConfig:
             from learning by heart (Loshchilov and Hutter 2019, arXiv:1711.05101).
         annealing: How beta is reached: `none`, `linear` or `cyclical` (Fu et al. 2019, arXiv:1903.10145).
         anneal_epochs: Epochs until beta is reached (linear), or the length of one cycle (cyclical).
-        width: Channels of the first stride-2 stage; later stages double it.
+        width: Channels of the first stride-2 stage; each later one doubles them, up to eight times as many.
         dense_units: Units of the dense layer on each side of z.
         image_size: Side to which folder images are resized and cropped; None keeps their size.
         n_train: Train on the first n images only; None takes all.
@@ -74,7 +76,7 @@ class TrainConfig:
             self._check_integer(name, 0 if name == "seed" else 1, top)
         for name in ("beta", "learning_rate", "weight_decay", "anneal_epochs"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
                 raise InputError(f"{name} must be a finite number; received {value!r}")
             if value < 0:
                 raise InputError(f"{name} must not be negative; received {value!r}")
@@ -101,8 +103,9 @@ class TrainConfig:
         value = getattr(self, name)
         if value is None and name in ("image_size", "n_train"):
             return
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= top:
+        if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= top:
             raise InputError(f"{name} must be an integer from {low} to {top}; received {value!r}")
+        object.__setattr__(self, name, int(value))  # NumPy's are no JSON
 
     def _check_annealing(self) -> None:
         if self.annealing == "none" and self.anneal_epochs:
@@ -113,6 +116,11 @@ class TrainConfig:
             raise InputError(
                 f"{self.annealing} annealing must finish within the run: anneal_epochs must lie between 0 "
                 f"and epochs ({self.epochs}); received {self.anneal_epochs}"
+            )
+        if self.annealing == "cyclical" and self.epochs % self.anneal_epochs:
+            raise InputError(
+                f"cyclical annealing must end with a whole cycle: epochs ({self.epochs}) must be a multiple "
+                f"of anneal_epochs; received {self.anneal_epochs}"
             )
 
     def to_dict(self) -> dict:
@@ -161,7 +169,7 @@ _INTEGERS = {
     "batch_size": 65_536,
     "width": 512,
     "dense_units": 65_536,
-    "image_size": 128,
+    "image_size": MAX_SIDE,
     "n_train": 10**9,
     "seed": 2**31 - 1,
 }

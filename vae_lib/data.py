@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from vae_lib import folders, sources, sprites
-from vae_lib.arrays import Arrays, read_npz
-from vae_lib.decoding import MAX_SIDE, MIN_SIDE
+from vae_lib.arrays import Arrays, checked, read_npz
+from vae_lib.config import MAX_CHANNELS, MAX_SIDE, MIN_SIDE
 from vae_lib.errors import InputError
 
 CLASS_NAMES = {
@@ -179,9 +179,9 @@ def load_dataset(
         InputError: If an option, file or folder cannot be used.
     """
     size = _parse_size(image_size)
-    data_dir = Path(data_dir).expanduser()
-    name = _known_name(name_or_path)
-    path = Path(name_or_path).expanduser() if name is None else data_dir / name
+    data_dir = _expanded(data_dir)
+    name = known_name(name_or_path)
+    path = _expanded(name_or_path) if name is None else data_dir / name
     if name in ("sprites", "color_sprites"):
         return _load_sprites(name, size)
     npz = path.with_name(f"{name}.npz") if name else path
@@ -222,7 +222,7 @@ def load_or_stand_in(name: str, data_dir: str | os.PathLike = "data", **options)
         data_dir: As for `load_dataset`.
         **options: As for `load_dataset`.
     """
-    known = _known_name(name)
+    known = known_name(name)
     stand_in = STAND_INS.get(known)
     if stand_in is None:
         return load_dataset(name, data_dir, **options)
@@ -235,7 +235,48 @@ def load_or_stand_in(name: str, data_dir: str | os.PathLike = "data", **options)
     return replace(data, source=f"stand-in for {known}: {data.source}")
 
 
-def _known_name(name_or_path: str | os.PathLike) -> str | None:
+def from_arrays(
+    x_train: np.ndarray,
+    y_train: np.ndarray | None = None,
+    x_test: np.ndarray | None = None,
+    y_test: np.ndarray | None = None,
+    *,
+    name: str = "arrays",
+    class_names: Sequence[str] | None = None,
+) -> ImageDataset:
+    """Make a data set of one's own arrays.
+
+    Ten per cent of the training images, at most 5,000, are held out for validation; without test images, ten
+    per cent are held out before.
+
+    Args:
+        x_train: Images (n, height, width) or (n, height, width, channels): integers from 0 to 255, or floats
+            in [0, 1].
+        y_train: Labels, integers from 0, (n,), or None.
+        x_test: Test images, or None.
+        y_test: Their labels.
+        name: Fit for a file name.
+        class_names: The name of each label; None takes numbers.
+
+    Raises:
+        InputError: If an array has a wrong shape, or values whose meaning is unclear.
+    """
+    given = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+    arrays = {key: np.asarray(values) for key, values in given.items() if values is not None}
+    names = None if class_names is None else tuple(class_names)
+    return _from_arrays(folders.safe_name(Path(name)), "arrays in memory", checked(arrays, name), names)
+
+
+def _expanded(path: str | os.PathLike) -> Path:
+    """Return a path with `~` resolved."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(f"{str(path)!r}: there is no such home folder; check the user's name") from None
+
+
+def known_name(name_or_path: str | os.PathLike) -> str | None:
+    """Return the name of the built-in data set that is meant, in any spelling of it; None for a path."""
     name = str(name_or_path).lower().replace("-", "_")
     return name if name in NAMES else None
 
@@ -284,10 +325,11 @@ def _from_arrays(name: str, source: str, arrays: Arrays, class_names: tuple[str,
     """Split arrays `<field>_train` and, where there are any, `<field>_test` into the three parts."""
     n, height, width, channels = arrays["x_train"].shape
     low, high = MIN_SIDE, MAX_SIDE
-    if not (low <= height <= high and low <= width <= high and channels <= 4):
+    if not (low <= height <= high and low <= width <= high and channels <= MAX_CHANNELS):
         raise InputError(
             f"{name}: images of {height}x{width} with {channels} channels; the model takes sides of {low} to "
-            f"{high} and 1 to 4 channels: resize the arrays, or give a folder of images and --image_size"
+            f"{high} and 1 to {MAX_CHANNELS} channels: resize the arrays, or give a folder of images and "
+            "--image_size"
         )
     has_test = "x_test" in arrays
     if n < (2 if has_test else folders.MIN_IMAGES):

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-MIN_SIDE, MAX_SIDE = 8, 128  # pixels, what the model takes
+from vae_lib.config import MAX_SIDE, MIN_SIDE
 
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 

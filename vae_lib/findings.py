@@ -147,7 +147,8 @@ class Finding:
     Attributes:
         claim: As it is often told.
         verdict: "confirmed" where every difference has the sign that the claim gives it and exceeds the
-            noise of seeds, "contradicted" where all have the other sign, else "in part".
+            noise of seeds, "contradicted" where all have the other sign, "unresolved" where none exceeds the
+            noise, else "in part".
         measured: A line for each difference, with its 95 % interval over seeds.
     """
 
@@ -165,7 +166,8 @@ def finding(claim: str, changes: list[tuple[str, Change, int, str, int]]) -> Fin
             unit, digits.
     """
     agreed = [change.direction * sign for _, change, sign, _, _ in changes if sign]
-    verdict = {1: "confirmed", -1: "contradicted"}.get(agreed[0] if len(set(agreed)) == 1 else 0, "in part")
+    words = {1: "confirmed", -1: "contradicted", 0: "unresolved"}
+    verdict = words[agreed[0]] if len(set(agreed)) == 1 else "in part"
     told = tuple(f"{what} {change.as_text(unit, digits)}" for what, change, _, unit, digits in changes)
     return Finding(claim, verdict, told)
 

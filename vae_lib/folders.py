@@ -37,7 +37,8 @@ from typing import BinaryIO
 import numpy as np
 
 from vae_lib.atomic import atomic_write, write_json
-from vae_lib.decoding import MAX_SIDE, MIN_SIDE, Size, decode, strict_pillow
+from vae_lib.config import MAX_SIDE, MIN_SIDE
+from vae_lib.decoding import Size, decode, strict_pillow
 from vae_lib.errors import InputError
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"})

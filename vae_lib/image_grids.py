@@ -16,13 +16,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from vae_lib.style import GREY
+
 SampleKind = Literal["decoder mean", "draw from p(x|z)"]
 
 DOTS = 100  # per inch, on the screen; twice that in an exported file
 WIDTH = 9.6  # inches a mosaic may take before its pixels shrink
 CELL = 1.1  # inches a single image may take
 ACCENT = "#e76300"
-GREY = "#6b6b6b"
 
 
 def image_grid(

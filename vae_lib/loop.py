@@ -15,16 +15,16 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from vae_lib.atomic import atomic_write, write_json
+from vae_lib.atomic import atomic_write, sha256_of, write_json
 from vae_lib.checkpoint import Checkpoint
 from vae_lib.config import TrainConfig, annealed_beta
 from vae_lib.data import ImageDataset
 from vae_lib.evaluation import evaluate
 from vae_lib.interrupts import StopRequest, stop_requests
-from vae_lib.runs import Run, make_vae, sha256_of
+from vae_lib.runs import Run, make_vae
 from vae_lib.startup import processor, thread_count
 
-VALIDATION_NOISE = 2**31  # every epoch is validated with the same noise
+VALIDATION_NOISE = 2**31  # every epoch is validated with the same noise: Keras takes it for that of step 2
 VALIDATION_BATCH = 500
 CHECKPOINT_STEPS = 2000  # epochs longer than this are saved on the way too
 WARMUP_STEPS = 300  # of the learning rate, or a tenth of a shorter run

@@ -141,12 +141,12 @@ def _line(row: dict) -> str:
     better = "" if row["better"] == NEITHER else f" ({row['better']} is better)"
     note = f"; {row['note']}" if row["note"] else ""
     return (
-        f"  {row['measure']:<24}{row['of']:<40}{_number(row['value']):>10} {half_width:<10}"
+        f"  {row['measure']:<24}{row['of']:<40}{as_number(row['value']):>10} {half_width:<10}"
         f"{row['unit']}{better}, n {row['n']:,}{note}"
     )
 
 
-def _number(value: float) -> str:
+def as_number(value: float) -> str:
     """Return a number with three decimals, or four digits where that would say nothing."""
     if value and abs(value) < 0.1:
         return f"{value:.3g}"

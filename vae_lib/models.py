@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from vae_lib.errors import InputError
 from vae_lib.latent import interpolate
 from vae_lib.likelihoods import get_likelihood
 from vae_lib.networks import Sampling, initialize, make_decoder, make_encoder
@@ -28,11 +29,14 @@ class VAE(keras.Model):
         likelihood: "discretized_logistic" (8-bit pixels) or "bernoulli" (binary pixels).
         prior: "normal", N(0, I), or "flow", learned with the model.
         network: "conv", strided convolutions, or "mlp", two dense layers each way.
-        width: Channels of the first stride-2 stage; later stages double it.
+        width: Channels of the first stride-2 stage; each later one doubles them, up to eight times as many.
         dense_units: Units of the dense layers.
         num_classes: Condition encoder and decoder on a label, one of so many; 0 for none.
         binarize: Draw binary pixels, each on with its grey level as probability, anew at every step.
         seed: Seed of weights and noise.
+
+    Raises:
+        InputError: If an argument is not one of these.
     """
 
     def __init__(
@@ -54,6 +58,8 @@ class VAE(keras.Model):
         self.image_shape = tuple(image_shape)
         self.latent_dim, self.num_classes, self.binarize = latent_dim, num_classes, binarize
         self.likelihood = get_likelihood(likelihood)
+        if binarize and self.likelihood.has_bits_per_dim:
+            raise InputError(f"binarize needs likelihood bernoulli; received {likelihood!r}")
         self.prior = make_prior(prior, latent_dim)
         sizes = (network, width, dense_units)
         self.encoder = make_encoder(self.image_shape, latent_dim, *sizes, num_classes)
@@ -86,7 +92,7 @@ class VAE(keras.Model):
     def reseed(self, seed: int, step: int) -> None:
         """Make the noise of z and of pixels that follows a pure function of (seed, step)."""
         self.sampling.reseed(seed, step)
-        # Another key than that of z, or the two kinds of noise would be one.
+        # Another key than that of z of this seed, or the two kinds of noise would be one.
         self.pixel_noise.state.assign(np.array([seed + 2**31, step], dtype="uint32"))
 
     def call(self, x, y=None, training=False):
@@ -106,13 +112,18 @@ class VAE(keras.Model):
 
     def _elbo_terms(self, x, y=None, training=False):
         """Return `elbo`, `distortion` and `rate` in nats, each of shape (batch,)."""
-        x = as_unit_floats(x)
-        if self.binarize:
-            x = ops.cast(keras.random.uniform(ops.shape(x), seed=self.pixel_noise) < x, "float32")
+        x = self._pixels(x)
         params, z, z_mean, z_log_var = self(x, y, training=training)
         distortion = -self.likelihood.log_prob(x, params)
         rate = self.prior.rate(z, z_mean, z_log_var)
         return {"elbo": -distortion - rate, "distortion": distortion, "rate": rate}
+
+    def _pixels(self, x):
+        """Return x as float32 in [0, 1]; a binarising model draws 0 or 1 for each pixel."""
+        x = as_unit_floats(x)
+        if not self.binarize:
+            return x
+        return ops.cast(keras.random.uniform(ops.shape(x), seed=self.pixel_noise) < x, "float32")
 
     def train_step(self, data):
         """Take one gradient step on distortion + beta * rate; return the running means in nats."""
@@ -139,7 +150,8 @@ class VAE(keras.Model):
 
     def _compile_batch_functions(self) -> None:
         def log_weights(x, y, n_samples):
-            repeated = [tf.repeat(a, n_samples, axis=0) for a in (as_unit_floats(x), *self._encode(x, y))]
+            x = self._pixels(x)
+            repeated = [tf.repeat(a, n_samples, axis=0) for a in (x, *self._encode(x, y))]
             x, z_mean, z_log_var = repeated
             z = self.sampling(z_mean, z_log_var)
             params = self._decode(z, None if y is None else tf.repeat(y, n_samples))
@@ -154,27 +166,59 @@ class VAE(keras.Model):
             lambda z, y: _as_bytes(self.likelihood.draw(self._decode(z, y), self.pixel_noise))
         )
 
+    def _images(self, x) -> np.ndarray:
+        """Return images as an array, or say why they are not this model's."""
+        x = np.asarray(x)
+        if x.shape[1:] != self.image_shape:
+            raise InputError(f"images must be of shape {('n', *self.image_shape)}; received {x.shape}")
+        if x.dtype.kind == "f" and x.size and not (x.min() >= 0 and x.max() <= 1):
+            raise InputError(
+                f"images of floats must lie in [0, 1]; received {x.min():g} to {x.max():g}: give uint8, or "
+                "divide by 255"
+            )
+        return x
+
+    def _labels(self, y, n: int) -> np.ndarray | None:
+        """Return n labels, one given to all, or None without classes; say why they are not this model's."""
+        if not self.num_classes:
+            if y is not None:
+                raise InputError("labels are for conditional models; this one has num_classes=0: leave y out")
+            return None
+        if y is None:
+            raise InputError(f"a conditional model needs y: a label from 0 to {self.num_classes - 1}, or {n}")
+        labels = np.asarray(y)
+        labels = np.full(n, labels) if labels.ndim == 0 else labels
+        known = labels.dtype.kind in "uif" and labels.shape == (n,) and np.array_equal(labels, labels // 1)
+        if not known or (n and not 0 <= labels.min() <= labels.max() < self.num_classes):
+            raise InputError(
+                f"y must be {n} integers from 0 to {self.num_classes - 1}, or one for all; received {y!r:.60}"
+            )
+        return labels
+
     def elbo_terms(self, x, y=None, seed: int = 0, batch_size: int = 500) -> dict[str, np.ndarray]:
         """Return `elbo`, `distortion` and `rate` of each image in nats, at one z drawn from q(z|x)."""
         self.reseed(seed, 0)
-        return _in_batches(self._elbo_batch, x, y, batch_size)
+        return _in_batches(self._elbo_batch, self._images(x), self._labels(y, len(x)), batch_size)
 
     def log_weights(self, x, y=None, n_samples: int = 1, seed: int = 0, batch_size: int = 500) -> np.ndarray:
         """Return log p(x, z) - log q(z|x) in nats for draws of z from q(z|x), shape (n, n_samples)."""
         self.reseed(seed, 0)
         n_images = max(1, batch_size // n_samples)
-        draws = tf.constant(n_samples)
+        draws, x, y = tf.constant(n_samples), self._images(x), self._labels(y, len(x))
         return _in_batches(lambda x, y: self._log_weights_batch(x, y, draws), x, y, n_images)
 
     def encode(self, x, y=None, batch_size: int = 500) -> tuple[np.ndarray, np.ndarray]:
         """Return z_mean and z_log_var, each of shape (n, latent_dim)."""
-        return tuple(_in_batches(self._encode_batch, x, y, batch_size))
+        return tuple(_in_batches(self._encode_batch, self._images(x), self._labels(y, len(x)), batch_size))
 
     def decode(self, z, y=None, draw: bool = False, seed: int = 0, batch_size: int = 500) -> np.ndarray:
         """Return images uint8 (n, h, w, c): the means of p(x|z), or pixels drawn from it."""
+        z = np.asarray(z, dtype="float32")
+        if z.shape[1:] != (self.latent_dim,):
+            raise InputError(f"z must be of shape ('n', {self.latent_dim}); received {z.shape}")
         self.reseed(seed, 0)
         function = self._draw_batch if draw else self._mean_batch
-        return _in_batches(function, np.asarray(z, dtype="float32"), y, batch_size)
+        return _in_batches(function, z, self._labels(y, len(z)), batch_size)
 
     def reconstruct(self, x, y=None) -> np.ndarray:
         """Return uint8 images: the means of p(x|z) at z = z_mean(x)."""
@@ -185,7 +229,7 @@ class VAE(keras.Model):
     ) -> np.ndarray:
         """Return n uint8 images decoded from the prior, its noise scaled by the temperature.
 
-        A conditional model takes the labels y, shape (n,).
+        A conditional model takes the labels y, shape (n,), or one for all.
         """
         u = temperature * np.random.default_rng(seed).standard_normal((n, self.latent_dim))
         z = self.prior.from_normal(ops.convert_to_tensor(u.astype("float32")))
@@ -194,6 +238,7 @@ class VAE(keras.Model):
     def interpolate(self, x_from, x_to, steps: int = 8, spherical: bool = False, y=None) -> np.ndarray:
         """Return uint8 images (n, steps, h, w, c) decoded between two z_mean; y is the label of both ends."""
         z = interpolate(self.encode(x_from, y)[0], self.encode(x_to, y)[0], steps, spherical)
+        y = self._labels(y, len(x_from))
         labels = None if y is None else np.repeat(y, steps)
         return self.decode(z.reshape(-1, self.latent_dim), labels).reshape(*z.shape[:2], *self.image_shape)
 

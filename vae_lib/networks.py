@@ -7,6 +7,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from vae_lib.config import MAX_CHANNELS, MAX_SIDE, MIN_SIDE, NETWORKS
+from vae_lib.errors import InputError
+
 
 @keras.saving.register_keras_serializable(package="vae_lib")
 class Sampling(layers.Layer):
@@ -62,7 +65,11 @@ def make_encoder(image_shape, latent_dim, network, width, dense_units, num_class
     """Return the network x (batch, h, w, c) in [-1, 1] -> z_mean, z_log_var (batch, latent_dim).
 
     With classes it takes [x, one-hot labels (batch, num_classes)].
+
+    Raises:
+        InputError: If there is no such network, or it is not made for such images.
     """
+    _check(image_shape, network)
     x = image = keras.Input(image_shape)
     if network == "conv":
         for filters in stage_widths(image_shape, width):
@@ -118,6 +125,17 @@ def initialize(network: keras.Model, seed: int) -> None:
         if initializer is not None and "seed" in initializer.get_config():
             config = {**initializer.get_config(), "seed": seeds.randrange(2**31)}
             layer.kernel.assign(type(initializer).from_config(config)(layer.kernel.shape))
+
+
+def _check(image_shape, network: str) -> None:
+    if network not in NETWORKS:
+        raise InputError(f"network must be one of {', '.join(NETWORKS)}; received {network!r}")
+    *sides, channels = image_shape
+    if len(sides) != 2 or not MIN_SIDE <= min(sides) <= max(sides) <= MAX_SIDE or channels > MAX_CHANNELS:
+        raise InputError(
+            f"image_shape must be (height, width, channels), sides of {MIN_SIDE} to {MAX_SIDE} pixels and 1 "
+            f"to {MAX_CHANNELS} channels; received {tuple(image_shape)}"
+        )
 
 
 def _with_label(first, x, num_classes: int):

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -239,16 +240,13 @@ def plot_factor_matrix(
     rows, columns = matrix.shape
     ax = axes_or_new(ax, 2.6 + 0.75 * columns, 1.4 + 0.3 * rows)
     top = matrix.max() or 1.0
-    image = ax.imshow(matrix, cmap="Blues", vmin=0, vmax=top, aspect="auto")
-    ax.set_xticks(range(columns), factor_names)
-    ax.set_yticks(range(rows), [f"z{dim}" for dim in (range(rows) if dims is None else dims)])
-    ax.tick_params(length=0)
-    ax.grid(visible=False)
-    ax.spines[:].set_visible(False)
-    for (row, column), value in np.ndenumerate(matrix) if rows <= 32 else ():
-        color = "white" if value > 0.6 * top else "#404040"
-        ax.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=color)
-    ax.figure.colorbar(image, ax=ax, label=label, shrink=0.9).outline.set_visible(False)
+    names = [f"z{dim}" for dim in (range(rows) if dims is None else dims)]
+    seaborn.heatmap(
+        matrix,
+        **dict(ax=ax, cmap="Blues", vmin=0, vmax=top, xticklabels=list(factor_names), yticklabels=names),
+        **dict(annot=rows <= 32, fmt=".2f", annot_kws={"size": 8}, cbar_kws={"label": label, "shrink": 0.9}),
+    )
+    ax.tick_params(length=0, rotation=0)
     ax.set(title=title, xlabel="factor", ylabel="latent")
     return ax
 

@@ -36,8 +36,6 @@ class FlowPrior(layers.Layer):
     Source: Dinh et al. 2017, arXiv:1605.08803 (couplings); Chen et al. 2017, arXiv:1611.02731 (as a prior).
     """
 
-    name_in_config = "flow"
-
     def __init__(self, latent_dim: int, n_couplings: int = 6, units: int = 64, **kwargs):
         super().__init__(**kwargs)
         if latent_dim < 2:

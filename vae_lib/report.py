@@ -1,4 +1,4 @@
-"""What `evaluate` and `sample` leave in a folder: figures, images and `evaluation.json`."""
+"""What `evaluate`, `sample` and `encode` leave in a folder: figures, images, scores and codes."""
 
 from pathlib import Path
 
@@ -6,21 +6,22 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from vae_lib import image_grids, latent
+from vae_lib import disentanglement, image_grids, latent
 from vae_lib.atomic import atomic_write, write_json
 from vae_lib.classifier import has_classes, load_classifier
 from vae_lib.data import ImageDataset
 from vae_lib.embeddings import plot_latent_organisation
 from vae_lib.errors import InputError
-from vae_lib.evaluation import evaluate
+from vae_lib.evaluation import binarised, evaluate
 from vae_lib.export import save_figure
 from vae_lib.measures import records
-from vae_lib.plots import plot_loss_curves
+from vae_lib.plots import plot_factor_matrix, plot_loss_curves
 from vae_lib.runs import Run
 from vae_lib.scorecard import scorecard
 from vae_lib.style import style
 
-EMBEDDED = 2000  # test images in the t-SNE figure
+EMBEDDED = 2000  # test images in the t-SNE figure, and behind the table of factors
+MAX_CLASSES = 20  # rows of samples by class
 
 
 def make_report(
@@ -31,7 +32,8 @@ def make_report(
     Args:
         run: A finished run.
         data: The images it was trained on.
-        out: Folder for `evaluation.json`, reconstructions, samples, interpolation, latent space, curves.
+        out: Folder for `evaluation.json`, reconstructions, samples, interpolation, latent space, curves, and
+            what labels or factors allow: samples by class, and what latents know of factors.
         num_samples: Images in each figure.
         models_dir: Where the data set's classifier is kept, or None for the quick scores alone.
 
@@ -61,7 +63,13 @@ def make_report(
 
 def _figures(run: Run, vae, data: ImageDataset, y: np.ndarray | None, n: int) -> dict:
     """Return the figures of a run by name; the latent ones need two latents, and codes that differ."""
-    x = np.asarray(data.x_test[:n])
+
+    def images(rows) -> np.ndarray:
+        """Return test images as the model knows them."""
+        x = np.asarray(data.x_test[rows])
+        return binarised(x) if vae.binarize else x
+
+    x = images(slice(n))
     labels = None if y is None else y[: len(x)]
     asked = None if y is None else np.arange(n) % vae.num_classes
     figures = {
@@ -75,16 +83,25 @@ def _figures(run: Run, vae, data: ImageDataset, y: np.ndarray | None, n: int) ->
         ends = range(half, 2 * half)
         if y is not None:  # told the class: on to the last test image of the same
             ends = [np.flatnonzero(y == label)[-1] for label in y[:half]]
-        path = vae.interpolate(x[:half], data.x_test[list(ends)], y=None if y is None else y[:half])
+        path = vae.interpolate(x[:half], images(list(ends)), y=None if y is None else y[:half])
         figures["interpolation"] = image_grids.interpolation_grid(path, ends="reconstruction")
     if vae.latent_dim == 2 and y is None:
         codes, quantiles = latent.prior_quantile_grid(15)
-        images = vae.decode(codes.reshape(-1, 2)).reshape(15, 15, *vae.image_shape)
-        figures["manifold"] = image_grids.manifold_grid(images, quantiles)
+        plane = vae.decode(codes.reshape(-1, 2)).reshape(15, 15, *vae.image_shape)
+        figures["manifold"] = image_grids.manifold_grid(plane, quantiles)
+    if y is not None:
+        names = data.class_names[:MAX_CLASSES]
+        z = np.random.default_rng(0).standard_normal((n, vae.latent_dim))
+        rows = np.stack([vae.decode(z, label) for label in range(len(names))])
+        figures["samples_by_class"] = image_grids.conditional_grid(rows, names)
     embedded = slice(0, EMBEDDED)
-    codes = vae.encode(np.asarray(data.x_test[embedded]), None if y is None else y[embedded])[0]
+    codes = vae.encode(images(embedded), None if y is None else y[embedded])[0]
     if vae.latent_dim >= 2 and len(codes) > 10 and np.ptp(codes, axis=0).any():  # not all collapsed
         figures["latent_space"] = latent_figure(codes, data)
+        if data.factors_test is not None:
+            information, entropy = disentanglement.mutual_information(codes, data.factors_test[embedded])
+            shares = {"label": "share of the factor's entropy", "title": "What latents know of factors"}
+            figures["factors"] = plot_factor_matrix(information / entropy, data.factor_names, **shares).figure
     return figures
 
 
@@ -121,6 +138,32 @@ def write_samples(
     figure = image_grids.sample_grid(images, kind=kind)
     facts = {"run": run.name, "seed": seed, "temperature": temperature}
     save_figure(figure, "samples", directory=out, metadata=facts)
+
+
+def write_codes(run: Run, data: ImageDataset, out: Path) -> str:
+    """Write `codes.npz`: `z_mean_<part>` and `z_log_var_<part>`, (n, latent_dim), and what labels there are.
+
+    Args:
+        run: A finished run.
+        data: The images it was trained on.
+        out: The folder.
+
+    Returns:
+        How many images each part has, in a phrase.
+
+    Raises:
+        InputError: If `out` cannot be written.
+    """
+    writable(out)
+    vae, arrays, counts = run.model(), {}, []
+    for part in ("train", "val", "test"):
+        x, y = data.images_and_labels(part)
+        codes = vae.encode(binarised(x) if vae.binarize else x, y if vae.num_classes else None)
+        arrays |= dict(zip((f"z_mean_{part}", f"z_log_var_{part}"), codes, strict=True))
+        arrays |= {} if y is None else {f"y_{part}": y}
+        counts.append(f"{len(x):,} {part}")
+    atomic_write(out / "codes.npz", lambda path: np.savez(path, **arrays))
+    return ", ".join(counts)
 
 
 def writable(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Run: what one training leaves in `models/<name>/`, and how it is found and loaded again."""
 
 import contextlib
-import hashlib
 import json
 import os
 import platform
@@ -16,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from vae_lib.atomic import write_json
+from vae_lib.atomic import sha256_of, write_json
 from vae_lib.config import TrainConfig
 from vae_lib.errors import InputError
 
@@ -149,12 +148,6 @@ def make_vae(config: TrainConfig, image_shape: tuple[int, int, int], num_classes
         num_classes=num_classes if config.conditional else 0,
         **{name: getattr(config, name) for name in fields},
     )
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_weights(model, path: Path, sha256: str | None = None) -> None:

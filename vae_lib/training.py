@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vae_lib import runs
 from vae_lib.atomic import write_json
-from vae_lib.config import TrainConfig
+from vae_lib.config import RESULTS_VERSION, TrainConfig
 from vae_lib.data import ImageDataset, load_dataset
 from vae_lib.errors import InputError
 from vae_lib.loop import TrainingLoop
@@ -92,9 +92,13 @@ def _claim(run: Run, config: TrainConfig, data: ImageDataset) -> None:
         InputError: If it is not, with the difference.
     """
     if not (run.directory / "config.json").exists():
-        write_json(run.directory / "config.json", {"config": config.to_dict(), "data": data.describe()})
+        content = {"results_version": RESULTS_VERSION, "config": config.to_dict(), "data": data.describe()}
+        write_json(run.directory / "config.json", content)
         return
     difference = run.config.difference(config)
+    version = run.description.get("results_version", 2)  # the last that was not written down
+    if version != RESULTS_VERSION:
+        difference = f"{difference}, results version: {version} -> {RESULTS_VERSION}".lstrip(", ")
     if run.data["fingerprint"] != data.fingerprint():
         difference = f"{difference}, data: {run.data['source']} -> {data.source}".lstrip(", ")
     if difference:
