@@ -16,8 +16,8 @@ ALLOWED = {
     "checkpoint": {"atomic"},
     "classifier": {"atomic", "data", "errors", "networks", "runs", "startup"},
     "cli": {
-        *("config", "data", "errors", "estimate", "interrupts", "measures", "presets", "report", "runs"),
-        *("startup", "study", "study_report", "training"),
+        *("config", "data", "errors", "estimate", "folders", "interrupts", "measures", "presets", "report"),
+        *("runs", "startup", "study", "study_report", "training"),
     },
     "config": {"errors"},
     "decoding": {"config"},
@@ -80,7 +80,8 @@ ALLOWED = {
         *("scorecard", "startup", "training"),
     },
     "study_report": {
-        *("atomic", "export", "findings", "key_findings", "panels", "plots", "presets", "results"),
+        *("atomic", "config", "export", "findings", "folders", "key_findings", "panels", "plots", "presets"),
+        "results",
     },
     "subject": {"classifier", "data", "evaluation", "latent", "protocol"},
     "training": {"atomic", "config", "data", "errors", "loop", "runs"},

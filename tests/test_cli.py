@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from vae_lib.cli import main, make_parser
+from vae_lib.cli import _comparisons, main, make_parser
 from vae_lib.config import TrainConfig
 from vae_lib.data import load_dataset
 from vae_lib.report import make_report
@@ -162,10 +162,57 @@ def test_a_study_is_done_in_shards_and_its_table_and_figures_are_drawn_from_what
     assert set(differences["axis"]) == {"latent_dim", "beta"} and set(differences["seeds"]) == {2}
 
 
+def test_a_study_of_one_s_own_compares_sizes_at_the_first_beta_and_betas_at_the_last_size():
+    words = [
+        "study",
+        "--dataset",
+        "digits",
+        "--latent_dim",
+        "2",
+        "8",
+        "--beta",
+        "1",
+        "4",
+        "16",
+        "--seeds",
+        "2",
+        "--epochs",
+        "7",
+    ]
+    studied = _comparisons(make_parser().parse_args(words))
+    cells = {name: [(c.latent_dim, c.beta, c.seed) for c in configs] for name, configs in studied.items()}
+    assert cells == {
+        "latent_size": [(2, 1, 0), (2, 1, 1), (8, 1, 0), (8, 1, 1)],
+        "beta": [(8, 1, 0), (8, 1, 1), (8, 4, 0), (8, 4, 1), (8, 16, 0), (8, 16, 1)],
+    }
+    assert {c.epochs for configs in studied.values() for c in configs} == {7}
+    single = _comparisons(make_parser().parse_args(["study", "--dataset", "digits"]))
+    assert [(c.latent_dim, c.seed) for c in single["beta"]] == [(16, 0), (16, 1), (16, 2)] and len(
+        single
+    ) == 1
+
+
+@pytest.mark.slow
+def test_a_study_of_a_folder_without_classes(tmp_path, rng):
+    (tmp_path / "mine").mkdir()
+    for i in range(60):
+        pixels = rng.integers(0, 256, (12, 10, 3), dtype="uint8")
+        Image.fromarray(pixels).save(tmp_path / "mine" / f"{i}.png")
+    options = ["--latent_dim", "2", "3", "--seeds", "2", "--epochs", "1", "--batch_size", "16", "--jobs", "1"]
+    places = ["--models_dir", tmp_path / "models", "--out", tmp_path / "out", "--data_dir", tmp_path / "data"]
+    code, out, err = run("study", "--data", tmp_path / "mine", *options, *places)
+    assert code == 0 and "4 runs of image folder mine" in out, err
+    assert (tmp_path / "out" / "latent_size.png").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["study", "--shard", "4/3"], ["4/3", "I/N"]),
+        (["study", "--beta", "1", "4"], ["beta", "--data"]),
+        (["study", "--preset", "full", "--dataset", "mnist"], ["not allowed with"]),
+        (["study", "--dataset", "digits", "--latent_dim", "0"], ["latent_dim", "0"]),
+        (["study", "--data", "no/such/folder"], ["no/such/folder"]),
         (["sample", "run", "--seed", "-1"], ["'-1'", "from 0"]),
         (["sample", "run", "--seed", "3000000000"], ["3000000000", "from 0"]),
         (["study", "--preset", "huge"], ["huge", "full"]),

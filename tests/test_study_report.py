@@ -35,7 +35,7 @@ def table():
 
 
 def test_no_difference_is_taken_of_what_is_not_of_one_kind(table, tmp_path):
-    write_report(table, "full", tmp_path)
+    write_report(table, comparisons("full"), tmp_path)
     differences = pd.read_csv(tmp_path / "differences.csv")
     told = {name: set(found["measure"]) for name, found in differences.groupby("comparison")}
     assert {"test_bits_per_dim", "test_rate", "test_knn_accuracy"} <= told["data_set"]
@@ -47,7 +47,7 @@ def test_no_difference_is_taken_of_what_is_not_of_one_kind(table, tmp_path):
 
 
 def test_a_part_of_the_study_is_not_judged_and_its_cost_is_told(table, tmp_path):
-    text = write_report(table, "full", tmp_path)
+    text = write_report(table, comparisons("full"), tmp_path)
     assert not (tmp_path / "findings.md").exists() and "confirmed" not in text
     runs = table.drop_duplicates("run").query("dataset == 'mnist'")
     assert f"mnist: {len(runs)} runs, {len(runs) / 60:.2f} h of training on one thread, 60 s for" in text
@@ -55,5 +55,5 @@ def test_a_part_of_the_study_is_not_judged_and_its_cost_is_told(table, tmp_path)
 
 def test_a_run_without_a_result_is_named_before_the_others(table, tmp_path):
     lost = table[table["run"] == "run-0"].head(1).assign(status="failed", error="no room", measure=None)
-    text = write_report(pd.concat([table[table["run"] != "run-0"], lost]), "full", tmp_path)
+    text = write_report(pd.concat([table[table["run"] != "run-0"], lost]), comparisons("full"), tmp_path)
     assert text.startswith("failed: ") and "no room" in text.splitlines()[0]

@@ -14,6 +14,7 @@ from vae_lib.interrupts import Terminated
 from vae_lib.startup import start_tensorflow
 
 MAX_THREADS = 1024
+_SHARED = ("epochs", "batch_size", "image_size", "n_train")  # by all cells of a study of one's own
 _DEFAULTS = TrainConfig()
 
 
@@ -169,12 +170,25 @@ def _add_study(commands) -> None:
         help="train and score every cell of a study that is not done yet; write its table and figures",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    study.add_argument("--preset", choices=STUDIES, default="quick", help="which cells")
+    cells = study.add_mutually_exclusive_group()
+    cells.add_argument("--preset", choices=STUDIES, default="quick", help="which cells")
+    cells.add_argument("--dataset", help="a data set by name, for a study of your own")
+    cells.add_argument("--data", metavar="PATH", help="a folder of images of your own, or an .npz file")
+    for name, kind, text in (
+        ("latent_dim", int, "sizes of z, compared at the first beta"),
+        ("beta", float, "weights of the rate, compared at the last size"),
+    ):
+        default = [getattr(_DEFAULTS, name)]
+        study.add_argument(f"--{name}", type=kind, nargs="+", metavar="N", help=f"{text} {default}")
+    study.add_argument("--seeds", type=_positive, metavar="N", help="runs of each cell [3]")
+    for name in _SHARED:
+        default = getattr(_DEFAULTS, name)
+        study.add_argument(f"--{name}", type=int, metavar="N", help=f"as for train [{default}]")
     study.add_argument("--jobs", type=_positive, default=2, help="worker processes, each on one thread")
     study.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="only the I-th of N parts")
     study.add_argument("--dry_run", action="store_true", help="say what is left to do and how long it takes")
     study.add_argument("--stand_ins", action="store_true", help="take embedded images where real ones lack")
-    study.add_argument("--out", type=Path, help="folder for table and figures [images/study/PRESET]")
+    study.add_argument("--out", type=Path, help="folder for table and figures [images/study/NAME]")
     _add_places(study)
     study.set_defaults(command=_study, models_dir=Path("models/study"))
 
@@ -292,21 +306,26 @@ def _images_of(run, options):
 def _study(options) -> int:
     from concurrent.futures.process import BrokenProcessPool
 
-    from vae_lib.presets import PROTOCOL, all_configs
+    from vae_lib.presets import PROTOCOL, each_once
     from vae_lib.study import Places, run_study, shard
 
+    studied = _comparisons(options)
     start_tensorflow(1)  # as in the workers, so that a classifier trained here is one of theirs
-    configs = shard(all_configs(options.preset), *options.shard)
+    configs = shard(each_once(studied), *options.shard)
     if options.dry_run:
         from vae_lib.estimate import as_text, seconds_of
 
         places = Places(str(options.data_dir), str(options.models_dir), options.stand_ins)
         print(as_text(configs, seconds_of(configs, places, _tell), options.jobs))
         return 0
+    from vae_lib.folders import safe_name
     from vae_lib.report import writable
     from vae_lib.study_report import write_report
 
-    out = options.out or Path("images/study") / options.preset
+    own = options.data or options.dataset
+    if own:  # one error, and not one a cell
+        Places(str(options.data_dir), "", options.stand_ins).load(configs[0].dataset, configs[0].image_size)
+    out = options.out or Path("images/study") / (safe_name(Path(own)) if own else options.preset)
     writable(out)
     places = {"data_dir": options.data_dir, "models_dir": options.models_dir, "stand_ins": options.stand_ins}
     try:
@@ -314,10 +333,25 @@ def _study(options) -> int:
     except BrokenProcessPool:
         return _fail("a worker was killed, perhaps for memory: the same command goes on; try --jobs 1", 1)
     if options.shard == (1, 1):
-        print(write_report(table, options.preset, out))
+        print(write_report(table, studied, out))
     else:
         print("this part is done; when all are, the same command without --shard writes table and figures")
     return 0 if (table["status"] == "finished").all() else 1
+
+
+def _comparisons(options) -> dict[str, list[TrainConfig]]:
+    """Return what a study compares: a preset, or sizes and betas of one's own."""
+    from vae_lib.presets import comparisons, sweep
+
+    names = ("latent_dim", "beta", "seeds", *_SHARED)
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.data is None and options.dataset is None:
+        if given:
+            raise InputError(f"--{next(iter(given))} needs --data or --dataset: a preset has its own")
+        return comparisons(options.preset)
+    sizes, betas = (given.pop(name, [getattr(_DEFAULTS, name)]) for name in ("latent_dim", "beta"))
+    n_seeds = given.pop("seeds", 3)
+    return sweep(TrainConfig(dataset=_dataset(options), **given), sizes, betas, n_seeds)
 
 
 def _tell(line: str) -> None:

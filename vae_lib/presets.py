@@ -1,4 +1,7 @@
-"""Presets: the comparisons that a study makes, by name, and how much is trained for each."""
+"""The comparisons that a study makes: presets by name, or one's own; and how much is trained for each."""
+
+import dataclasses
+from collections.abc import Sequence
 
 from vae_lib.config import STUDIES, TrainConfig
 from vae_lib.errors import InputError
@@ -52,9 +55,33 @@ def comparisons(preset: str) -> dict[str, list[TrainConfig]]:
     raise InputError(f"preset must be one of {', '.join(STUDIES)}; received {preset!r}")
 
 
+def sweep(
+    base: TrainConfig, latent_dims: Sequence[int], betas: Sequence[float], n_seeds: int
+) -> dict[str, list[TrainConfig]]:
+    """Return a comparison of latent sizes, at the first beta, and one of betas, at the last size.
+
+    Args:
+        base: What all runs share: the data set, the epochs.
+        latent_dims: Sizes of z.
+        betas: Weights of the rate.
+        n_seeds: Runs of each cell, with the seeds 0, 1, ...
+    """
+    base = dataclasses.replace(base, latent_dim=latent_dims[-1], beta=betas[0])
+    sizes = grid(base, latent_dim=latent_dims, seed=range(n_seeds))
+    found = {"latent_size": sizes} if len(latent_dims) > 1 else {}
+    if len(betas) > 1 or not found:
+        found["beta"] = grid(base, beta=betas, seed=range(n_seeds))
+    return found
+
+
 def all_configs(preset: str) -> list[TrainConfig]:
+    """Return the configs of all comparisons of a preset, each once."""
+    return each_once(comparisons(preset))
+
+
+def each_once(comparisons: dict[str, list[TrainConfig]]) -> list[TrainConfig]:
     """Return the configs of all comparisons, each once."""
-    return list(dict.fromkeys(config for configs in comparisons(preset).values() for config in configs))
+    return list(dict.fromkeys(config for configs in comparisons.values() for config in configs))
 
 
 def showcase() -> dict[str, TrainConfig]:

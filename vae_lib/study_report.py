@@ -1,16 +1,19 @@
 """What `study` leaves in a folder: the tidy table, intervals, differences, findings, and figures."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from vae_lib.atomic import write_text
+from vae_lib.config import TrainConfig
 from vae_lib.export import save_figure
 from vae_lib.findings import as_markdown, cell_means, steps_along
+from vae_lib.folders import safe_name
 from vae_lib.key_findings import key_findings
 from vae_lib.panels import metric_panels
 from vae_lib.plots import plot_rate_distortion
-from vae_lib.presets import all_configs, comparisons
+from vae_lib.presets import all_configs, each_once
 from vae_lib.results import by_run
 
 # Column of `by_run` -> its label in figures and tables.
@@ -68,14 +71,14 @@ PANELS = {
 }
 
 
-def write_report(table: pd.DataFrame, preset: str, out: Path) -> str:
+def write_report(table: pd.DataFrame, studied: Mapping[str, list[TrainConfig]], out: Path) -> str:
     """Write `results.csv`, `intervals.csv`, `differences.csv` and the figures of a study.
 
     Of the whole preset `full`, also `findings.md`: what is told of VAEs, judged by these runs.
 
     Args:
         table: A row per run and measure, as `run_study` gives it.
-        preset: Whose comparisons it holds, or a part of them.
+        studied: The comparisons that it holds, or a part of them, by name.
         out: The folder.
 
     Returns:
@@ -90,7 +93,7 @@ def write_report(table: pd.DataFrame, preset: str, out: Path) -> str:
         return "\n".join([*lines, "no run has finished"])
     runs = by_run(table)
     measures = [name for name in MEASURES if name in runs]
-    for name, configs in comparisons(preset).items():
+    for name, configs in studied.items():
         chosen = by_run(table, configs)
         if chosen.empty:
             continue
@@ -103,7 +106,8 @@ def write_report(table: pd.DataFrame, preset: str, out: Path) -> str:
     write_text(out / "intervals.csv", pd.concat(intervals).to_csv(index=False))
     write_text(out / "differences.csv", pd.concat(differences).to_csv(index=False))
     real = not runs["source"].str.startswith("stand-in").any()
-    if preset == "full" and real and len(runs) == len(all_configs(preset)):
+    whole = set(all_configs("full"))
+    if real and len(runs) == len(whole) and {*each_once(studied)} == whole:
         found = as_markdown(key_findings(table))
         write_text(out / "findings.md", f"{found}\n")
         lines.append(f"\n{found}\n")
@@ -131,5 +135,6 @@ def _draw(name: str, runs: pd.DataFrame, out: Path) -> None:
     if _AXES[name] in ("beta", "latent_dim"):
         for dataset, members in runs.groupby("dataset"):
             points = {"x": "test_rate", "y": "test_distortion", "by": _AXES[name]}
-            ax = plot_rate_distortion(members, **points, title=f"{dataset}: {members['source'].iloc[0]}")
-            save_figure(ax.figure, f"{name}_rate_distortion_{dataset}", directory=out, metadata=facts)
+            data = safe_name(Path(dataset))  # a folder's path is none of a figure's
+            ax = plot_rate_distortion(members, **points, title=f"{data}: {members['source'].iloc[0]}")
+            save_figure(ax.figure, f"{name}_rate_distortion_{data}", directory=out, metadata=facts)
