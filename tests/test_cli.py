@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -163,22 +164,7 @@ def test_a_study_is_done_in_shards_and_its_table_and_figures_are_drawn_from_what
 
 
 def test_a_study_of_one_s_own_compares_sizes_at_the_first_beta_and_betas_at_the_last_size():
-    words = [
-        "study",
-        "--dataset",
-        "digits",
-        "--latent_dim",
-        "2",
-        "8",
-        "--beta",
-        "1",
-        "4",
-        "16",
-        "--seeds",
-        "2",
-        "--epochs",
-        "7",
-    ]
+    words = shlex.split("study --dataset digits --latent_dim 2 8 --beta 1 4 16 --seeds 2 --epochs 7")
     studied = _comparisons(make_parser().parse_args(words))
     cells = {name: [(c.latent_dim, c.beta, c.seed) for c in configs] for name, configs in studied.items()}
     assert cells == {
