@@ -12,7 +12,7 @@ export VAE_PRESET ?= quick
 
 study: $(VENV)/.study
 	mkdir -p $(OUT)
-	VAE_IMAGES_DIR=$(OUT)/images $(BIN)/python -m nbconvert --to notebook --execute \
+	VAE_BATCH=1 VAE_IMAGES_DIR=$(OUT)/images $(BIN)/python -m nbconvert --to notebook --execute \
 		--ExecutePreprocessor.timeout=3600 --output-dir $(OUT) $(NOTEBOOK)
 	$(BIN)/python -m nbconvert --to html --embed-images --output-dir $(OUT) $(OUT)/$(NOTEBOOK)
 	@echo

@@ -30,7 +30,7 @@ def execute(preset: str) -> None:
     """Execute the committed notebook in place, without widget state, and stamp it."""
     from nbclient import NotebookClient
 
-    os.environ["VAE_PRESET"] = preset
+    os.environ |= {"VAE_PRESET": preset, "VAE_BATCH": "1"}  # no sliders, whose state would be kept
     notebook = read()
     NotebookClient(notebook, timeout=24 * 3600, resources={"metadata": {"path": str(ROOT)}}).execute()
     for cell in notebook.cells:

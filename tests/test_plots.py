@@ -167,4 +167,5 @@ def test_panels_hold_a_measure_each_and_leave_out_runs_without_a_score():
     assert [ax.get_ylabel() for ax in figure.axes] == ["score (dB)", "cost"]
     lines = [ax.lines[0] for ax in figure.axes]
     assert [list(line.get_ydata()) for line in lines] == [[2.0, 6.0], [3.0]]
-    assert figure.get_suptitle() == "a sweep" and "95 %" in figure.axes[0].get_xlabel()
+    assert figure.get_suptitle() == "a sweep" and "95 %" in figure.get_supxlabel()
+    assert [ax.get_xlabel() for ax in figure.axes] == ["β", "β"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -38,5 +39,11 @@ def metric_panels(
         ax.set_ylabel(label)
     for ax in figure.axes[len(measures) :]:
         ax.remove()
+    labels = [ax.get_xlabel().partition("\n") for ax in figure.axes]
+    notes = {note for _, _, note in labels}
+    if len(notes) == 1:  # said once for all
+        for ax, (label, _, _) in zip(figure.axes, labels, strict=True):
+            ax.set_xlabel(label)
+        figure.supxlabel(notes.pop(), size=plt.rcParams["axes.labelsize"])
     set_head(figure, title)
     return figure
