@@ -86,12 +86,11 @@ def each_once(comparisons: dict[str, list[TrainConfig]]) -> list[TrainConfig]:
 
 def showcase() -> dict[str, TrainConfig]:
     """Return the models that come with their weights, to look into at once; trained longer than a cell."""
-    sets = {"fashion_mnist": 40, "cifar10": 40, "mnist": 40}  # epochs
+    base = TrainConfig(epochs=25)
     models = {
-        f"{name}-z{latent_dim}": TrainConfig(dataset=name, latent_dim=latent_dim, epochs=epochs)
-        for name, epochs in sets.items()
-        for latent_dim in (2, LATENT_DIM)
+        f"{config.dataset}-z{config.latent_dim}": config
+        for config in grid(base, dataset=(*REAL, "mnist"), latent_dim=(LATENT_DIM, 2))
     }
-    labelled = TrainConfig(dataset="fashion_mnist", latent_dim=16, conditional=True, epochs=40)
-    sprites = TrainConfig(dataset="sprites", latent_dim=10, beta=4.0, epochs=80)
+    labelled = dataclasses.replace(base, latent_dim=16, conditional=True)
+    sprites = TrainConfig(dataset="sprites", latent_dim=10, beta=4.0, epochs=60)
     return {**models, "fashion_mnist-conditional": labelled, "sprites-beta": sprites}
