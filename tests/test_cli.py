@@ -113,7 +113,7 @@ def test_labels_and_factors_get_a_figure_each(tmp_path):
     sizes = dict(latent_dim=3, width=4, dense_units=16, epochs=1, batch_size=100)
     for data, options, name in (
         (digits, {"conditional": True, "likelihood": "bernoulli", "binarize": True}, "samples_by_class"),
-        (sprites, {}, "factors"),
+        (sprites, {"prior": "flow"}, "factors"),
     ):
         config = TrainConfig(dataset=data.name, **sizes, **options)
         made = train(config, data, models_dir=tmp_path, verbose=0)
@@ -186,6 +186,8 @@ def test_a_study_of_a_folder_without_classes(tmp_path, rng):
         Image.fromarray(pixels).save(tmp_path / "mine" / f"{i}.png")
     options = ["--latent_dim", "2", "3", "--seeds", "2", "--epochs", "1", "--batch_size", "16", "--jobs", "1"]
     places = ["--models_dir", tmp_path / "models", "--out", tmp_path / "out", "--data_dir", tmp_path / "data"]
+    code, _, err = run("study", "--data", tmp_path / "mine", *options, *places, "--shard", "9/9")
+    assert code == 0, err  # a part without a cell
     code, out, err = run("study", "--data", tmp_path / "mine", *options, *places)
     assert code == 0 and "4 runs of image folder mine" in out, err
     assert (tmp_path / "out" / "latent_size.png").exists()

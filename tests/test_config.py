@@ -103,6 +103,7 @@ def test_annealing_that_would_not_finish_is_refused():
 
 def test_a_cycle_that_the_run_would_break_off_is_refused():
     assert TrainConfig(annealing="cyclical", epochs=9, anneal_epochs=4.5)
+    assert TrainConfig(annealing="cyclical", epochs=3, anneal_epochs=0.3)  # though 3 % 0.3 is not 0
     with pytest.raises(InputError, match=r"whole cycle.*\(9\).*received 4.0"):
         TrainConfig(annealing="cyclical", epochs=9, anneal_epochs=4)
 

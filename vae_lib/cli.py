@@ -324,7 +324,8 @@ def _study(options) -> int:
 
     own = options.data or options.dataset
     if own:  # one error, and not one a cell
-        Places(str(options.data_dir), "", options.stand_ins).load(configs[0].dataset, configs[0].image_size)
+        first = each_once(studied)[0]
+        Places(str(options.data_dir), "", options.stand_ins).load(first.dataset, first.image_size)
     out = options.out or Path("images/study") / (safe_name(Path(own)) if own else options.preset)
     writable(out)
     places = {"data_dir": options.data_dir, "models_dir": options.models_dir, "stand_ins": options.stand_ins}

@@ -117,7 +117,8 @@ class TrainConfig:
                 f"{self.annealing} annealing must finish within the run: anneal_epochs must lie between 0 "
                 f"and epochs ({self.epochs}); received {self.anneal_epochs}"
             )
-        if self.annealing == "cyclical" and self.epochs % self.anneal_epochs:
+        cycles = self.epochs / self.anneal_epochs if self.anneal_epochs else 0.0
+        if self.annealing == "cyclical" and not math.isclose(cycles, round(cycles)):
             raise InputError(
                 f"cyclical annealing must end with a whole cycle: epochs ({self.epochs}) must be a multiple "
                 f"of anneal_epochs; received {self.anneal_epochs}"

@@ -85,21 +85,20 @@ def _figures(run: Run, vae, data: ImageDataset, y: np.ndarray | None, n: int) ->
             ends = [np.flatnonzero(y == label)[-1] for label in y[:half]]
         path = vae.interpolate(x[:half], images(list(ends)), y=None if y is None else y[:half])
         figures["interpolation"] = image_grids.interpolation_grid(path, ends="reconstruction")
-    if vae.latent_dim == 2 and y is None:
+    if vae.latent_dim == 2 and y is None and vae.prior.name == "normal":  # whose quantiles these are
         codes, quantiles = latent.prior_quantile_grid(15)
         plane = vae.decode(codes.reshape(-1, 2)).reshape(15, 15, *vae.image_shape)
         figures["manifold"] = image_grids.manifold_grid(plane, quantiles)
     if y is not None:
         names = data.class_names[:MAX_CLASSES]
-        z = np.random.default_rng(0).standard_normal((n, vae.latent_dim))
-        rows = np.stack([vae.decode(z, label) for label in range(len(names))])
-        figures["samples_by_class"] = image_grids.conditional_grid(rows, names)
+        rows = [vae.sample(n, label) for label in range(len(names))]  # one seed: the same z in each column
+        figures["samples_by_class"] = image_grids.conditional_grid(np.stack(rows), names)
     embedded = slice(0, EMBEDDED)
     codes = vae.encode(images(embedded), None if y is None else y[embedded])[0]
     if vae.latent_dim >= 2 and len(codes) > 10 and np.ptp(codes, axis=0).any():  # not all collapsed
         figures["latent_space"] = latent_figure(codes, data)
-        if data.factors_test is not None:
-            information, entropy = disentanglement.mutual_information(codes, data.factors_test[embedded])
+        if data.factors_test is not None and np.ptp(factors := data.factors_test[embedded], axis=0).all():
+            information, entropy = disentanglement.mutual_information(codes, factors)
             shares = {"label": "share of the factor's entropy", "title": "What latents know of factors"}
             figures["factors"] = plot_factor_matrix(information / entropy, data.factor_names, **shares).figure
     return figures
