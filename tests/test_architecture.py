@@ -72,6 +72,7 @@ ALLOWED = {
         "representation",
         "subject",
     },
+    "sliders": {"image_grids", "latent"},
     "sources": {"arrays", "atomic", "errors", "keras_download"},
     "sprites": {"errors"},
     "results": {"config", "errors", "measures", "protocol", "runs"},

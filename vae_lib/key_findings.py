@@ -6,7 +6,7 @@ from vae_lib.findings import Finding, between, change, finding
 from vae_lib.presets import LATENT_DIM, REAL, comparisons
 from vae_lib.results import by_run
 
-NAMES = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "sprites": "sprites"}
+NAMES = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "mnist": "MNIST", "sprites": "sprites"}
 HIGGINS_BETA = 4.0  # of Higgins et al. 2017 on sprites; the best of six would flatter
 _BITS, _KNN, _PSNR, _RATE = "test_bits_per_dim", "test_knn_accuracy", "test_psnr", "test_rate"
 

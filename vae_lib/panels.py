@@ -17,6 +17,7 @@ def metric_panels(
     measures: Mapping[str, str],
     *,
     hue: str | None = None,
+    baselines: Mapping[str, Mapping[str, float]] | None = None,
     columns: int = 3,
     title: str | None = None,
 ) -> Figure:
@@ -28,6 +29,7 @@ def metric_panels(
         x: Column of the setting.
         measures: Column -> label of its vertical axis, unit included.
         hue: Column that separates the curves.
+        baselines: Measure -> label -> value of each horizontal line to compare with.
         columns: Panels in a row.
         title: Title of the figure.
     """
@@ -35,7 +37,8 @@ def metric_panels(
     figure = new_figure(3.7 * columns, 3.3 * rows)
     axes = figure.subplots(rows, columns, squeeze=False).flat
     for ax, (measure, label) in zip(axes, measures.items(), strict=False):
-        plot_metric(runs.dropna(subset=[measure]), x, measure, hue=hue, log2_x=True, ax=ax)
+        lines = (baselines or {}).get(measure)
+        plot_metric(runs.dropna(subset=[measure]), x, measure, hue=hue, baselines=lines, log2_x=True, ax=ax)
         ax.set_ylabel(label)
     for ax in figure.axes[len(measures) :]:
         ax.remove()

@@ -86,11 +86,11 @@ def each_once(comparisons: dict[str, list[TrainConfig]]) -> list[TrainConfig]:
 
 def showcase() -> dict[str, TrainConfig]:
     """Return the models that come with their weights, to look into at once; trained longer than a cell."""
-    base = TrainConfig(epochs=25)
+    base = TrainConfig(epochs=20)
     models = {
         f"{config.dataset}-z{config.latent_dim}": config
         for config in grid(base, dataset=(*REAL, "mnist"), latent_dim=(LATENT_DIM, 2))
     }
     labelled = dataclasses.replace(base, latent_dim=16, conditional=True)
-    sprites = TrainConfig(dataset="sprites", latent_dim=10, beta=4.0, epochs=60)
+    sprites = TrainConfig(dataset="sprites", latent_dim=10, beta=16.0, epochs=60)
     return {**models, "fashion_mnist-conditional": labelled, "sprites-beta": sprites}
