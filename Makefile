@@ -14,7 +14,7 @@ study: $(VENV)/.study
 	mkdir -p $(OUT)
 	VAE_BATCH=1 VAE_IMAGES_DIR=$(OUT)/images $(BIN)/python -m nbconvert --to notebook --execute \
 		--ExecutePreprocessor.timeout=3600 --output-dir $(OUT) $(NOTEBOOK)
-	$(BIN)/python -m nbconvert --to html --embed-images --output-dir $(OUT) $(OUT)/$(NOTEBOOK)
+	$(BIN)/python -m vae_lib.html_report $(OUT)/$(NOTEBOOK) --out $(OUT)
 	@echo
 	@echo "executed notebook  $(OUT)/$(NOTEBOOK)"
 	@echo "HTML report        $(OUT)/$(NOTEBOOK:.ipynb=.html)"
@@ -22,8 +22,7 @@ study: $(VENV)/.study
 
 # One file that opens offline, from the committed notebook, nothing executed.
 report: $(VENV)/.study
-	$(BIN)/python -m nbconvert --to html --embed-images --output-dir $(OUT) $(NOTEBOOK)
-	@echo "HTML report        $(OUT)/$(NOTEBOOK:.ipynb=.html)"
+	$(BIN)/python -m vae_lib.html_report $(NOTEBOOK) --out $(OUT)
 
 # Execute the committed notebook in place and stamp it.
 notebook: $(VENV)/.test

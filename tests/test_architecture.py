@@ -29,6 +29,7 @@ ALLOWED = {
     "folders": {"atomic", "config", "decoding", "errors"},
     "findings": {"intervals"},
     "generation": {"measures", "quality", "subject"},
+    "html_report": {"atomic", "errors"},
     "image_grids": {"style"},
     "key_findings": {"findings", "presets", "results"},
     "likelihoods": {"errors", "metrics"},

@@ -1,23 +1,27 @@
-"""The notebook as one HTML file that opens offline: figures inside, formulas as MathML, no scripts.
+"""The notebook as one HTML file that opens offline: figures and formulas inside, no scripts.
 
 `python -m vae_lib.html_report NOTEBOOK --out FOLDER` writes FOLDER/NOTEBOOK.html from the outputs that lie in
 the notebook; nothing is executed.
 """
 
 import argparse
-import json
 import re
 import sys
+import warnings
+from base64 import b64encode
 from collections.abc import Callable
 from html import escape
+from importlib.metadata import distribution
+from io import BytesIO
 from itertools import takewhile
 from pathlib import Path
 
 import nbformat
+from fontTools import subset
 from jinja2 import pass_context
 from math_core import LatexError, LatexToMathML
 from nbconvert import HTMLExporter
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbconvert.filters.markdown_mistune import InvalidNotebook, IPythonRenderer, MarkdownWithMath
 from traitlets.config import Config
 
 from vae_lib.atomic import write_text
@@ -40,9 +44,22 @@ img-src data:; media-src data:; font-src data:">
 {%- block data_jpg -%}{{ super() | with_alt(nb, cell) }}{%- endblock -%}
 """
 # Of an output's forms, the best that needs no script: widgets and Mermaid diagrams show their text.
-_FORMS = ("text/html", "text/markdown", "image/svg+xml", "text/latex", "image/png", "image/jpeg", "text/plain")
+_FORMS = (
+    "text/html",
+    "text/markdown",
+    "image/svg+xml",
+    "text/latex",
+    "image/png",
+    "image/jpeg",
+    "text/plain",
+)
 # Links may lead outside, but whatever a page loads when it is opened must lie inside it.
 _OUTSIDE = re.compile(r'<(?!a\s)[^<>]*\s(?:src|srcset|href|poster|data)="(?!data:|#)([^"]*)"')
+# A formula on a layer of its own: where a page's tiles meet, Chromium cuts a stretched brace off.
+_MATH_CSS = "math{font-family:formula,math}math[display=block]{will-change:transform}"
+_FORMULA = re.compile(r"<math\b.*?</math>", re.DOTALL)
+# What a browser draws though the formula does not contain it: the root's sign, and variables in italics.
+_IMPLIED = [0x221A, 0x210E, *range(0x1D434, 0x1D468), 0x1D6A4, 0x1D6A5, *range(0x1D6E2, 0x1D71C)]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m vae_lib.html_report", description="Write a notebook as one HTML file."
     )
     parser.add_argument("notebook", type=Path, help="an .ipynb file, executed")
-    parser.add_argument("--out", type=Path, default=Path("build"), help="folder of the report (default: build)")
+    parser.add_argument("--out", type=Path, default=Path("build"), help="folder to write to (default: build)")
     options = parser.parse_args(argv)
     try:
         print(write_report(options.notebook, options.out))
@@ -83,8 +100,11 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        nbformat.validate(json.loads(text))  # `reads` only logs what is wrong, and goes on
-        return nbformat.reads(text, as_version=4)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of cells without an id, which a report does not need
+            notebook = nbformat.convert(nbformat.reader.reads(text), 4)
+            nbformat.validate(notebook)  # which `nbformat.read` does too, but then only logs what is wrong
+        return notebook
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; give an .ipynb file") from None
     except (ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError) as error:
@@ -108,13 +128,16 @@ def to_html(notebook: nbformat.NotebookNode, *, title: str, images: Path) -> str
         raw_template=_TEMPLATE,
         filters={"markdown2html": _markdown_filter(images), "with_alt": _with_alt},
     )
-    html, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})
+    try:
+        html, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})
+    except InvalidNotebook as error:  # an attachment that is shown, and not there
+        raise InputError(f"the notebook has a {error}") from None
     if outside := sorted(set(_OUTSIDE.findall(html))):
         raise InputError(
-            f"the report would have to load {', '.join(outside)}; show images by a relative path to a file in or "
-            f"below {images.resolve()}, and nothing from the network"
+            f"the report would have to load {', '.join(outside)}; show only images that lie in or below "
+            f"{images.resolve()}, by their path from there"
         )
-    return html
+    return html.replace("</head>", f"{_math_style(html)}</head>", 1)
 
 
 def _markdown_filter(images: Path) -> Callable:
@@ -156,11 +179,34 @@ class _Renderer(IPythonRenderer):
             ) from None
 
 
+def _math_style(html: str) -> str:
+    """Return the style that carries a font for the formulas of a page, if it has any.
+
+    Not every system has a font for mathematics, and without one the browser cannot stretch a brace. This one,
+    STIX Two, is what the package ziamath brings; only the signs that the page needs go into it.
+    """
+    formulas = "".join(_FORMULA.findall(html))
+    if not formulas:
+        return ""
+    options = subset.Options(flavor="woff", hinting=False)
+    forms = ("ssty", "dtls")  # letters for scripts, and dotless ones under accents
+    options.layout_features = [*options.layout_features, *forms]
+    subsetter = subset.Subsetter(options)
+    subsetter.populate(text=formulas, unicodes=_IMPLIED)
+    path = distribution("ziamath").locate_file("ziamath/fonts/STIXTwoMath-Regular.ttf")
+    font = subset.load_font(path, options)
+    subsetter.subset(font)
+    woff = BytesIO()
+    subset.save_font(font, woff, options)
+    url = f"data:font/woff;base64,{b64encode(woff.getvalue()).decode()}"
+    return f"<style>@font-face{{font-family:formula;src:url({url})}}{_MATH_CSS}</style>"
+
+
 def _with_alt(html: str, notebook: nbformat.NotebookNode, cell: nbformat.NotebookNode) -> str:
     """Describe an output's image by the heading it stands under."""
-    above = [other.source for other in takewhile(lambda other: other is not cell, notebook.cells)]
-    headings = [source.partition("\n")[0].strip("# ") for source in above if source.startswith("#")]
-    alt = f"Figure, {headings[-1]}" if headings else "Figure"
+    above = takewhile(lambda other: other is not cell, notebook.cells)
+    titles = [text.source for text in above if text.cell_type == "markdown" and text.source.startswith("#")]
+    alt = f"Figure: {titles[-1].splitlines()[0].strip('# ')}" if titles else "Figure"
     return html.replace("<img ", f'<img alt="{escape(alt)}" ', 1)
 
 

@@ -62,7 +62,7 @@ class VAE(keras.Model):
             raise InputError(f"binarize needs likelihood bernoulli; received {likelihood!r}")
         self.prior = make_prior(prior, latent_dim)
         sizes = (network, width, dense_units)
-        self.encoder = make_encoder(self.image_shape, latent_dim, *sizes, num_classes)
+        self.encoder = self.new_encoder(*sizes)
         self.decoder = make_decoder(
             self.image_shape, latent_dim, *sizes, self.likelihood.params_per_channel, num_classes
         )
@@ -83,6 +83,10 @@ class VAE(keras.Model):
         self.rate_tracker = keras.metrics.Mean(name="rate")
         self._compile_batch_functions()
         self.built = True
+
+    def new_encoder(self, network: str, width: int, dense_units: int) -> keras.Model:
+        """Return the encoder, images in [-1, 1] -> z_mean and z_log_var; a subclass may make another."""
+        return make_encoder(self.image_shape, self.latent_dim, network, width, dense_units, self.num_classes)
 
     @property
     def metrics(self):
