@@ -41,6 +41,7 @@ ALLOWED = {
     "plots": {"intervals", "style"},
     "presets": {"config", "errors", "protocol", "study"},
     "priors": {"errors"},
+    "readings": {"findings"},
     "report": {
         "atomic",
         "classifier",

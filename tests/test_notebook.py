@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -15,6 +16,7 @@ from tests import notebook as committed
 from tests.bare_machine import ABSENT
 
 MEGABYTE = 2**20
+STEPS = 9  # of the three exercises, that are solved by code
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +67,16 @@ def test_cells_can_be_read_at_a_glance(notebook):
 
 
 def test_every_exercise_is_complete(notebook):
-    stubs, checks, solutions = (tagged(notebook, tag) for tag in ("exercise", "check", "solution"))
-    assert len(stubs) == len(checks) == len(solutions) == 3
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    for part in ("**Goal.**", "**Predict first.**", "<summary>Hint</summary>", "<summary>Solution</summary>"):
-        assert text.count(part) == 3, part
-    for check in checks:
+    tags = [tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
+    steps = [tag for tag in tags if tag in ("exercise", "check", "solution")]
+    assert steps == STEPS * ["exercise", "check", "solution"]
+    texts = [cell.source for cell in notebook.cells if cell.source.startswith("### Exercise")]
+    assert len(texts) == 3
+    for text in texts:
+        for part in ("**Goal.**", "**Predict first.**", "<summary>Hint</summary>"):
+            assert text.count(part) == 1, part
+        assert 4 <= len(re.findall(r"^\d\. ", text, re.MULTILINE)) <= 6
+    for check in tagged(notebook, "check"):
         assert "not attempted" in "".join(output.get("text", "") for output in check.outputs)
 
 
@@ -79,6 +85,8 @@ def solution_of(cell):
 
 
 def test_every_solution_defines_what_its_stub_defines(notebook):
+    for cell in tagged(notebook, "solution"):
+        assert "<summary>Solution</summary>" in cell.source
     for stub, solution in zip(tagged(notebook, "exercise"), tagged(notebook, "solution"), strict=True):
         names = [
             {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)}
@@ -87,11 +95,14 @@ def test_every_solution_defines_what_its_stub_defines(notebook):
         assert names[0] == names[1]
 
 
+@pytest.fixture(scope="module")
 def world():
     """Return what the exercises' cells find defined above them, on data small enough for a test."""
-    from types import SimpleNamespace
+    from sklearn.neighbors import KNeighborsClassifier
 
+    from vae_lib import disentanglement, metrics
     from vae_lib.data import load_dataset
+    from vae_lib.intervals import paired_difference
 
     data = load_dataset("digits")
     flat = data.x_train.reshape(len(data.x_train), -1) / 255.0
@@ -104,71 +115,159 @@ def world():
     def decode(z):
         return np.clip(255 * (z @ axes + mean), 0, 255).astype("uint8").reshape(-1, 8, 8, 1)
 
-    model = SimpleNamespace(
-        encode=encode,
-        decode=decode,
-        elbo_terms=lambda x: {"distortion": np.linspace(200, 300, len(x)), "rate": np.linspace(5, 9, len(x))},
-    )
-    sizes = pd.DataFrame(
+    terms = {"distortion": np.linspace(200, 300, 200), "rate": np.linspace(5, 9, 200)}
+    model = SimpleNamespace(encode=encode, decode=decode, elbo_terms=lambda x: {"elbo": None, **terms})
+    neighbours = KNeighborsClassifier(10).fit(flat, data.y_train)
+    judge = SimpleNamespace(predict=lambda x: neighbours.predict(x.reshape(len(x), -1) / 255.0))
+    sample = lambda n, label, seed: data.x_train[data.y_train == label][:n]  # noqa: E731
+    factors = np.random.default_rng(0).integers(0, 4, (400, 2))
+    sprite_codes = np.column_stack([factors[:, 0], factors.sum(1), np.zeros(400)]) + 0.0
+    information, entropy = disentanglement.mutual_information(sprite_codes, factors)
+    return {
+        **dict(
+            np=np,
+            pd=pd,
+            metrics=metrics,
+            paired_difference=paired_difference,
+            disentanglement=disentanglement,
+        ),
+        **dict(DATASETS=("digits",), DATA={"digits": data}, FASHION=data, fashion_vae=model, judge=judge),
+        **dict(
+            fashion_codes=encode(data.x_train)[0],
+            fashion_labels=data.y_train,
+            conditional=SimpleNamespace(sample=sample),
+        ),
+        **dict(SIZES=sizes(), SPRITES=SimpleNamespace(factors_test=factors), sprite_codes=sprite_codes),
+        **dict(information=information, entropy=entropy),
+    }
+
+
+def sizes():
+    """Return three sizes and seeds: on one data set the last step pays, on the other it is lost in noise."""
+    rows = [
         {
-            "dataset": "digits",
-            "latent_dim": [8, 2, 8, 2],
-            "seed": [0, 0, 1, 1],
-            "test_distortion": [200.0, 240.0, 202.0, 238.0],
-            "test_rate": [20.0, 5.0, 21.0, 6.0],
+            **{"dataset": name, "latent_dim": size, "seed": seed},
+            **{"test_distortion": distortion + noise * (seed - 1), "test_rate": rate},
+            "test_elbo": -(distortion + noise * (seed - 1) + rate),
         }
-    )
-    return dict(
-        np=np, pd=pd, DATASETS=("digits",), DATA={"digits": data}, MODELS={"digits": model}, SIZES=sizes
-    )
+        for name, last in (("fashion_mnist", 195.0), ("cifar10", 150.0))
+        for size, distortion, rate, noise in (
+            (8, 200.0, 20.0, 1.0),
+            (2, 240.0, 5.0, 1.0),
+            (32, last, 24.0, 3.0),
+        )
+        for seed in range(3)
+    ]
+    return pd.DataFrame(rows)
 
 
-def run_exercise(notebook, number, answer=None):
+def run_exercise(notebook, world, number, answer=None):
     """Run an exercise's stub with an answer in its place, then its check; return what the check prints."""
-    scope = world()
     printed = []
-    scope["print"] = lambda *values: printed.append(" ".join(map(str, values)))
-    exec(tagged(notebook, "exercise")[number].source, scope)
+    scope = {**world, "print": lambda *values: printed.append(" ".join(map(str, values)))}
+    for stub in tagged(notebook, "exercise"):  # a check may look at the answers of other steps
+        exec(stub.source, scope)
     exec(answer or "", scope)
     exec(tagged(notebook, "check")[number].source, scope)
     return "\n".join(printed)
 
 
-@pytest.mark.parametrize("number", range(3))
-def test_an_exercise_left_alone_is_not_attempted_and_its_solution_passes(notebook, number):
-    assert run_exercise(notebook, number) == "not attempted"
-    assert run_exercise(notebook, number, solution_of(tagged(notebook, "solution")[number])).startswith(
-        "passed"
-    )
+@pytest.mark.parametrize("number", range(STEPS))
+def test_an_exercise_left_alone_is_not_attempted_and_its_solution_passes(notebook, world, number):
+    assert run_exercise(notebook, world, number) == "not attempted"
+    solution = solution_of(tagged(notebook, "solution")[number])
+    assert run_exercise(notebook, world, number, solution).startswith("passed")
 
 
+def test_the_conditional_model_is_scored_beside_the_readers_own(notebook, world):
+    solutions = [solution_of(cell) for cell in tagged(notebook, "solution")[1:3]]
+    printed = run_exercise(notebook, world, 2, "\n".join(solutions))
+    assert re.fullmatch(r"passed: conditional model \d+%, your `generate` \d+%, chance 10%", printed)
+
+
+ARITHMETIC, GENERATE, ACCURACY, GAIN, ENOUGH, ACTIVE, LOSS, TRUE_BETA, GAP = range(STEPS)
 WRONG = [
-    (0, "def generate(label, n, seed=0): return data.x_train[:n]", "another seed"),
-    (0, "def generate(label, n, seed=0): return data.x_train[:3]", "expected 50 images"),
+    (ARITHMETIC, "def direction(c, y, a, b): return c[y == b][:5] - c[y == a][:5]", "one step of 8"),
+    (ARITHMETIC, "def direction(c, y, a, b): return c[y == b].mean(0)", "reversed"),
+    (ARITHMETIC, "def direction(c, y, a, b): return c[y == a].mean(0) - c[y == b].mean(0)", "end at class 1"),
+    (GENERATE, "def generate(label, n, seed=0): return FASHION.x_train[:n]", "another seed"),
+    (GENERATE, "def generate(label, n, seed=0): return FASHION.x_train[:3]", "expected 50 images"),
     (
-        0,
+        GENERATE,
         "def generate(label, n, seed=0):\n"
-        "    z = np.random.default_rng(seed).standard_normal((n, codes.shape[1]))\n"
-        "    return model.decode(codes[labels == 5].mean(axis=0) + 0.1 * z)",
+        "    z = fashion_codes[fashion_labels == 1].mean(0) + seed * np.ones(8)\n"
+        "    return fashion_vae.decode(np.repeat(z[None], n, 0))",
+        "all images are one",
+    ),
+    (
+        GENERATE,
+        "def generate(label, n, seed=0):\n"
+        "    z = np.random.default_rng(seed).standard_normal((n, 8))\n"
+        "    return fashion_vae.decode(fashion_codes[fashion_labels == 5].mean(axis=0) + 0.1 * z)",
         "look like class 1",
     ),
-    (1, "def net_gain(frame, dataset): return [40.0]", "was the rate counted"),
-    (1, "def net_gain(frame, dataset): return [12.5, 12.5]", "2 sizes, 1 steps"),
-    (2, "def beta_loss(d, r, b): return np.mean(b * d + r)\ndef true_beta(shape): return 784", "beta weighs"),
-    (2, "def beta_loss(d, r, b): return d + b * r\ndef true_beta(shape): return 784", "one number"),
+    (ACCURACY, "def label_accuracy(make, judge, k, n): return np.ones(k)", "one share over all"),
     (
-        2,
-        "def beta_loss(d, r, b): return np.mean(d + b * r)\ndef true_beta(s): return s[0] * s[1]",
-        "channels",
+        ACCURACY,
+        "def label_accuracy(make, judge, k, n): return np.mean(judge.predict(make(0, n)) == 0)",
+        "3 of 4",
     ),
-    (2, "def beta_loss(d, r, b): return np.mean(d + b * r)\ndef true_beta(s): return 1", "784"),
+    (ACCURACY, "def label_accuracy(make, judge, k, n): return 1 / k", "3 of 4"),
+    (GAIN, "def net_gain(frame, dataset): return [40.0]", "2 steps; received 1"),
+    (GAIN, "def net_gain(frame, dataset): return [40.0, 5.0]", "was the rate counted"),
+    (GAIN, "def net_gain(frame, dataset): return [1.0, 25.0]", "sorted by size"),
+    (ENOUGH, "def enough(frame, dataset): return 7", "one of the sizes"),
+    (ENOUGH, "def enough(frame, dataset): return frame['latent_dim'].max()", "fashion_mnist: not 32"),
+    (ENOUGH, "def enough(frame, dataset): return 8", "cifar10: not 8"),
+    (ACTIVE, "def count_active(z, threshold=0.01): return int((z.std(0) > threshold).sum())", "variance"),
+    (
+        ACTIVE,
+        "def count_active(z, threshold=0.01): return int((abs(z.mean(0)) > threshold).sum())",
+        "variance",
+    ),
+    (ACTIVE, "def count_active(z, threshold=0.01): return int((z.var(0) > 0.01).sum())", "an argument"),
+    (LOSS, "def beta_loss(d, r, b): return np.mean(b * d + r)", "beta weighs"),
+    (LOSS, "def beta_loss(d, r, b): return d + b * r", "one number"),
+    (TRUE_BETA, "def true_beta(s): return s[0] * s[1]", "channels"),
+    (TRUE_BETA, "def true_beta(s): return 1", "784"),
+    (GAP, "def gap(i, e): return np.mean(i.max(0) / e)", "has no gap"),
+    (GAP, "def gap(i, e): return np.mean(np.sort(i, 0)[-1] - np.sort(i, 0)[-2])", "share of the entropy"),
 ]
 
 
 @pytest.mark.parametrize(("number", "answer", "message"), WRONG)
-def test_every_check_rejects_a_wrong_answer_and_says_why(notebook, number, answer, message):
+def test_every_check_rejects_a_wrong_answer_and_says_why(notebook, world, number, answer, message):
     with pytest.raises(AssertionError, match=message):
-        run_exercise(notebook, number, answer)
+        run_exercise(notebook, world, number, answer)
+
+
+def test_every_check_has_a_wrong_answer_that_it_rejects():
+    assert {number for number, _, _ in WRONG} == set(range(STEPS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(4))
+def test_every_extension_runs(notebook, number, tmp_path):
+    import keras
+
+    from vae_lib import embeddings, image_grids, metrics
+    from vae_lib.classifier import Classifier, ClassifierConfig
+    from vae_lib.config import TrainConfig
+    from vae_lib.data import load_dataset
+    from vae_lib.models import VAE
+    from vae_lib.training import train
+
+    data, shown = load_dataset("digits").subset(n_train=200), []
+    scope = {
+        **dict(np=np, keras=keras, embeddings=embeddings, image_grids=image_grids, metrics=metrics, VAE=VAE),
+        **dict(TrainConfig=TrainConfig, train=train, DATASETS=("digits",), FASHION=data, MODELS_DIR=tmp_path),
+        **dict(judge=Classifier(data.image_shape, 10, ClassifierConfig()), display=shown.append),
+    }
+    extensions = tagged(notebook, "extension")
+    assert len(extensions) == 4
+    exec(solution_of(extensions[number]), scope)
+    if number == 3:  # the classifier's features pull on the decoder, or the loss would be the old one
+        assert scope["perceptual"].history.history["loss"][-1] > 0 and len(shown) == 1
 
 
 def executed(copy, command, tmp_path):
@@ -207,12 +306,13 @@ def test_the_smoke_preset_runs_offline_and_again_from_another_folder_with_the_sa
 ):
     project = tmp_path / "my study"
     shutil.copytree(committed.ROOT / "vae_lib", project / "vae_lib")
+    shutil.copytree(committed.ROOT / "models" / "study", project / "models" / "study")
     copy = project / committed.PATH.name
     shutil.copy(committed.PATH, copy)
     nbconvert = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace", str(copy)]
     tables = executed(copy, nbconvert, tmp_path)
     figures = {path.name: path.read_bytes() for path in (project / "images").iterdir()}
-    assert {name.rpartition(".")[2] for name in figures} == {"png", "svg"} and tables
+    assert {name.rpartition(".")[2] for name in figures} == {"png", "svg", "gif"} and tables
     trained = {path: path.stat().st_mtime_ns for path in (project / "models").glob("*/model.keras")}
     command = [sys.executable, "-c", KERNEL_IN_ANOTHER_FOLDER, str(copy), str(project / "images")]
     assert executed(copy, command, tmp_path) == tables

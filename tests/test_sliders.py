@@ -35,6 +35,14 @@ def test_a_slider_for_each_of_the_latents_that_carry_most_and_each_changes_the_i
     assert brightness(picture) == 140
 
 
+def test_a_slider_moves_its_own_latent_alone_even_where_others_lie_beyond_their_sliders(monkeypatch):
+    pytest.importorskip("ipywidgets")
+    monkeypatch.delenv("VAE_BATCH", raising=False)
+    picture, box = explore(decode, np.array([0.0, 5.0, 0.0, 0.0]), RATES).children
+    box.children[1].value = 1.0
+    assert brightness(picture) == 200  # of latent 1 at 5, not at the slider's end
+
+
 def test_the_code_that_it_starts_from_is_left_as_it_was(monkeypatch):
     pytest.importorskip("ipywidgets")
     monkeypatch.delenv("VAE_BATCH", raising=False)

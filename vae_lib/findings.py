@@ -125,12 +125,13 @@ def interval_table(
         settings: Columns whose values make a cell.
         measures: Column -> heading and digits; what no run has is left out.
     """
-    measures = {name: named for name, named in measures.items() if name in runs}
+    measures = {name: named for name, named in measures.items() if name in runs and runs[name].notna().any()}
     means = cell_means(runs, settings, list(measures))
     digits = [measures[name][1] for name in means["measure"]]
     cells = zip(means["mean"], means["half_width"], digits, strict=True)
     means["text"] = [_with_half_width(*cell) for cell in cells]
     table = means.pivot_table(index=settings, columns="measure", values="text", aggfunc="first")
+    table = table.fillna("\N{EN DASH}")
     return table[list(measures)].rename(columns={name: heading for name, (heading, _) in measures.items()})
 
 

@@ -2,29 +2,33 @@
 
 import pandas as pd
 
+from vae_lib.findings import between
+
+_DRAWS = "test_frechet_distance_of_draws from p(x|z), {} prior"
+
 
 def of_bits(bits: pd.DataFrame) -> str:
     """Compare what a dimension costs under the VAE and under a lossless coder.
 
     Args:
-        bits: Columns `data set`, `model` ("VAE, showcase", "WebP" and, if trained so, "VAE, 5 epochs") and
-            `bits`.
+        bits: Columns `data set`, `model` ("VAE, shown", "WebP" and, if it was of these pixels, "VAE, study")
+            and `bits`.
     """
     lines = []
     for name, rows in bits.groupby("data set", sort=False):
         found = rows.groupby("model")["bits"].mean()
-        vae, webp = found["VAE, showcase"], found["WebP"]
-        few = f" ({found['VAE, 5 epochs']:.2f} after five epochs)" if "VAE, 5 epochs" in found else ""
+        vae, webp = found["VAE, shown"], found["WebP"]
+        study = f" ({found['VAE, study']:.2f} in the study)" if "VAE, study" in found else ""
         verb = "fewer" if vae < webp else "more"
         lines.append(
-            f"A dimension of {name} costs {vae:.2f} bits under the showcase model{few}, "
+            f"A dimension of {name} costs {vae:.2f} bits under the model shown{study}, "
             f"{abs(webp - vae):.2f} {verb} than in lossless WebP."
         )
     return " ".join(lines)
 
 
 def of_codes(accuracy: pd.DataFrame) -> str:
-    """Say how often neighbours among codes name the class, against neighbours among raw pixels.
+    """Say how often neighbours among codes name the class, against raw pixels and a PCA.
 
     Args:
         accuracy: Index (data set, what the reader sees), column `10-NN`, a share.
@@ -32,10 +36,11 @@ def of_codes(accuracy: pd.DataFrame) -> str:
     lines = []
     for name, rows in accuracy["10-NN"].groupby(level=0, sort=False):
         found = rows.droplevel(0)
-        codes, pixels = found["z_mean of the VAE"], found["raw pixels"]
+        codes = found["z_mean of the VAE"]
+        gains = [100 * (codes - found[view]) for view in ("raw pixels", "PCA, 32 axes")]
         lines.append(
-            f"on {name}, neighbours among codes name the class of {codes:.0%} of images, "
-            f"{100 * (codes - pixels):+.0f} points against raw pixels"
+            f"on {name}, neighbours among codes name the class of {codes:.0%} of images, {gains[0]:+.0f} "
+            f"points against raw pixels and {gains[1]:+.0f} against PCA"
         )
     return _sentence("; ".join(lines))
 
@@ -69,9 +74,12 @@ def of_beta(runs: pd.DataFrame) -> str:
         mean = rows.groupby("beta")[
             ["test_bits_per_dim", "test_rate", "test_psnr", "test_knn_accuracy"]
         ].mean()
-        low, high = mean.iloc[0], mean.iloc[-1]
+        low, high, best = mean.iloc[0], mean.iloc[-1], mean["test_bits_per_dim"].idxmin()
+        close = between(rows, "beta", 1.0, best, "test_bits_per_dim")
+        apart = f" ({close.difference:+.3f} ± {close.half_width:.3f} bits from beta 1, within the noise)"
+        told = "" if best == 1 or close.direction else apart
         lines.append(
-            f"On {name} the bound is best at beta {mean['test_bits_per_dim'].idxmin():g}. From beta "
+            f"On {name} the bound is best at beta {best:g}{told}. From beta "
             f"{mean.index[0]:g} to {mean.index[-1]:g} the rate goes from {low['test_rate']:.0f} to "
             f"{high['test_rate']:.0f} nats, reconstructions from {low['test_psnr']:.1f} to "
             f"{high['test_psnr']:.1f} dB, and neighbours that name the class from "
@@ -93,6 +101,37 @@ def of_disentanglement(runs: pd.DataFrame) -> str:
         f"MIG rises from {mig.mean()[low]:.2f} at beta {low:g} to {mig.mean()[high]:.2f} at beta {high:g}, "
         f"while {active[low]:.1f} active latents become {active[high]:.1f}. At beta {widest:g} alone, seeds "
         f"span {mig.min()[widest]:.2f} to {mig.max()[widest]:.2f}: one of them could have told any story."
+    )
+
+
+def of_priors(runs: pd.DataFrame) -> str:
+    """Say how near draws from each prior come to real images.
+
+    Args:
+        runs: A row per run, with the columns `prior` and the Fréchet distances of the scorecard.
+    """
+    means = runs.groupby("prior")[[_DRAWS.format("own"), _DRAWS.format("mixture")]].mean()
+    normal, flow = means.loc["normal"], means.loc["flow"]
+    return (
+        f"The Fréchet distance of draws falls from {normal.iloc[0]:.1f} under N(0, I) to {flow.iloc[0]:.1f} "
+        f"with the learned flow, and to {normal.iloc[1]:.1f} where z comes from a mixture fitted to the "
+        "codes of the model with N(0, I)."
+    )
+
+
+def of_labels(runs: pd.DataFrame) -> str:
+    """Say what telling the label does to the codes, and how often the class asked for is what comes.
+
+    Args:
+        runs: A row per run, with the columns `conditional` and the test scores.
+    """
+    means = runs.groupby("conditional")[["test_knn_accuracy", "test_linear_probe_accuracy"]].mean()
+    (knn, probe), (knn_told, probe_told) = means.loc[False], means.loc[True]
+    judged = runs[runs["conditional"]]["test_classifier_accuracy_of_decoder means, own prior"].mean()
+    return (
+        f"With the label told, 10-NN of codes falls from {knn:.0%} to {knn_told:.0%} and the linear probe "
+        f"from {probe:.0%} to {probe_told:.0%}; the classifier finds the class that was asked for in "
+        f"{judged:.0%} of decoder means."
     )
 
 

@@ -50,8 +50,10 @@ def _sliders(ipywidgets, decode, z: np.ndarray, rates: np.ndarray, dims: np.ndar
         for dim in dims
     ]  # fmt: skip
 
-    def redraw(_change) -> None:
-        code[dims] = [slider.value for slider in sliders]
+    def redraw(change) -> None:
+        code[dims[sliders.index(change["owner"])]] = change[
+            "new"
+        ]  # the others stay what they were, to the bit
         picture.value = _png(decode(code[None])[0])
 
     for slider in sliders:

@@ -26,6 +26,7 @@ MEASURES = {
     "test_active_units": "active units (latents)",
     "test_linear_probe_accuracy": "linear probe of z_mean (share)",
     "test_knn_accuracy": "10-NN of z_mean (share)",
+    "test_classifier_accuracy_of_reconstructions": "class found in reconstructions (share)",
     "test_frechet_distance_of_draws from p(x|z), own prior": "Fréchet distance of draws",
     "test_frechet_distance_of_decoder means, own prior": "Fréchet distance of means",
     "test_mig": "mutual information gap",
@@ -52,7 +53,7 @@ _INCOMPARABLE = {
     "likelihood": ("test_elbo", "test_distortion"),
     "conditional": (
         *("test_elbo", "test_bits_per_dim", "test_distortion"),  # of p(x|y), not of p(x)
-        *("test_linear_probe_accuracy", "test_knn_accuracy"),
+        *("test_linear_probe_accuracy", "test_knn_accuracy", "test_classifier_accuracy_of_reconstructions"),
     ),
 }
 PANELS = {
