@@ -11,10 +11,15 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from vae_lib.atomic import atomic_write, naming, sync
 from vae_lib.style import style
+
+# Of the layout: passes at most, when it is at rest, and how precise it is, in widths of a figure.
+_PASSES, _STILL, _DECIMALS = 10, 1e-9, 6
+_MARGIN = 0.08  # inches
 
 
 @style()
@@ -50,9 +55,10 @@ def save_figure(
     if metadata and "source" in metadata:
         fields["Source"] = str(metadata["source"])
     fixed = {"png": {"Software": "vae_lib"}, "svg": {"Creator": "vae_lib", "Date": None}}
-    layout = {"dpi": dpi, "bbox_inches": "tight", "pad_inches": 0.08, "facecolor": "white"}
     contents = {}
     with _settled(figure):
+        whole = figure.get_tightbbox().padded(_MARGIN)
+        layout = {"dpi": dpi, "bbox_inches": whole, "facecolor": "white"}
         for kind in formats:
             buffer = BytesIO()
             figure.savefig(buffer, format=kind, metadata=fields | fixed[kind], **layout)
@@ -108,9 +114,19 @@ def _settled(figure: Figure) -> Iterator[None]:
     """Lay the figure out until nothing moves, and hold it so: every save and format then shows the same."""
     engine = figure.get_layout_engine()
     if engine is not None:
-        for _ in range(4):  # each pass leaves about a thousandth of the movement before
-            figure.draw_without_rendering()
+        before = None
+        for _ in range(_PASSES):  # each leaves a thousandth or so of the movement before
+            engine.execute(figure)
+            now = np.array([ax.get_position().bounds for ax in figure.axes])
+            if before is not None and np.abs(now - before).max(initial=0.0) < _STILL:
+                break
+            before = now
         figure.set_layout_engine("none")
+        for ax in figure.axes:  # the solver's last bits depend on where its variables lie in memory
+            in_layout, place = ax.get_in_layout(), ax.get_position(original=True)
+            ax.set_position(Bbox(place.get_points().round(_DECIMALS)), which="original")
+            ax.set_in_layout(in_layout)
+    figure.draw_without_rendering()  # some labels find their place when drawn
     try:  # a figure without a layout would take up the style's while it is saved
         with mpl.rc_context({"figure.constrained_layout.use": False}):
             yield

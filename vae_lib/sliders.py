@@ -51,9 +51,8 @@ def _sliders(ipywidgets, decode, z: np.ndarray, rates: np.ndarray, dims: np.ndar
     ]  # fmt: skip
 
     def redraw(change) -> None:
-        code[dims[sliders.index(change["owner"])]] = change[
-            "new"
-        ]  # the others stay what they were, to the bit
+        dim = dims[sliders.index(change["owner"])]
+        code[dim] = change["new"]  # the others stay what they were, to the bit
         picture.value = _png(decode(code[None])[0])
 
     for slider in sliders:
