@@ -306,7 +306,8 @@ def test_the_smoke_preset_runs_offline_and_again_from_another_folder_with_the_sa
 ):
     project = tmp_path / "my study"
     shutil.copytree(committed.ROOT / "vae_lib", project / "vae_lib")
-    shutil.copytree(committed.ROOT / "models" / "study", project / "models" / "study")
+    for results in ("study", "showcase/sprites-beta"):
+        shutil.copytree(committed.ROOT / "models" / results, project / "models" / results)
     copy = project / committed.PATH.name
     shutil.copy(committed.PATH, copy)
     nbconvert = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace", str(copy)]
