@@ -12,6 +12,7 @@ export VAE_PRESET ?= quick
 
 study: $(VENV)/.study
 	mkdir -p $(OUT)
+	@echo "executing the notebook with the $(VAE_PRESET) preset: quick takes some 6 minutes ..."
 	VAE_BATCH=1 VAE_IMAGES_DIR=$(OUT)/images $(BIN)/python -m nbconvert --to notebook --execute \
 		--ExecutePreprocessor.timeout=3600 --output-dir $(OUT) $(NOTEBOOK)
 	$(BIN)/python -m vae_lib.html_report $(OUT)/$(NOTEBOOK) --out $(OUT)
@@ -19,17 +20,18 @@ study: $(VENV)/.study
 	@echo "executed notebook  $(OUT)/$(NOTEBOOK)"
 	@echo "HTML report        $(OUT)/$(NOTEBOOK:.ipynb=.html)"
 	@echo "figures            $(OUT)/images/"
+	@echo "to go on           . $(BIN)/activate    (then: jupyter lab $(NOTEBOOK), python -m vae_lib --help)"
 
 # One file that opens offline, from the committed notebook, nothing executed.
 report: $(VENV)/.study
-	$(BIN)/python -m vae_lib.html_report $(NOTEBOOK) --out $(OUT)
+	$(BIN)/python -m vae_lib.html_report $(NOTEBOOK) --out $(OUT)/committed
 
 # Execute the committed notebook in place and stamp it.
 notebook: $(VENV)/.test
 	$(BIN)/python -m tests.notebook execute
 
 test: $(VENV)/.test lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -40,6 +42,7 @@ $(VENV)/.study: $(REQUIREMENTS)
 		{ echo "Python 3.11 to 3.13 is needed; $(PYTHON) is another: make PYTHON=python3.12 ..." >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "$(PYTHON) has no venv module: apt-get install python3-venv" >&2; exit 2; }
+	@echo "installing into $(VENV), which takes a few minutes ..."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -r $(REQUIREMENTS)
 	touch $@

@@ -4,15 +4,17 @@ import shlex
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from vae_lib.cli import _comparisons, main, make_parser
+from vae_lib.cli import _comparisons, _labels, main, make_parser
 from vae_lib.config import TrainConfig
 from vae_lib.data import load_dataset
+from vae_lib.errors import InputError
 from vae_lib.report import make_report
 from vae_lib.runs import load_run
 from vae_lib.training import train
@@ -94,8 +96,26 @@ def test_encode_writes_the_codes_of_all_images_with_their_labels(trained, tmp_pa
     codes, data = np.load(tmp_path / "codes.npz"), load_dataset("digits")
     assert codes["z_mean_train"].shape == codes["z_log_var_train"].shape == (1457, 2)
     assert np.array_equal(codes["y_test"], data.y_test)
+    assert tuple(codes["class_names"]) == data.class_names
     z_mean, _ = load_run(run_in(models_dir)).model().encode(data.x_test)
     np.testing.assert_allclose(codes["z_mean_test"], z_mean, rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_that_was_finished_before_says_so(trained):
+    models_dir, first, _ = trained
+    again = run("train", "--dataset", "digits", *QUICK, "--models-dir", models_dir, "--verbose", 0)
+    assert again[0] == 0 and "finished before" in again[1] and "finished before" not in first
+
+
+@pytest.mark.parametrize(("label", "index"), [("shoe", 1), ("2", 2), ("0", 3)])
+def test_a_class_is_asked_for_by_name_or_number(label, index):
+    data = {"n_classes": 4, "class_names": ["hat", "shoe", "bag", "0"]}
+    made = SimpleNamespace(data=data, config=SimpleNamespace(conditional=True))
+    assert _labels(made, label, 3) == 3 * [index]
+    assert _labels(made, None, 5) == [0, 1, 2, 3, 0]
+    for wrong in ("Shoe", "4", "-1", "1.0", "²", ""):
+        with pytest.raises(InputError, match="from 0 to 3, or one of hat, shoe, bag, 0; received"):
+            _labels(made, wrong, 3)
 
 
 def test_a_folder_that_has_the_name_of_a_known_data_set_is_the_folder(tmp_path, rng, monkeypatch):

@@ -131,7 +131,14 @@ def world():
             paired_difference=paired_difference,
             disentanglement=disentanglement,
         ),
-        **dict(DATASETS=("digits",), DATA={"digits": data}, FASHION=data, fashion_vae=model, judge=judge),
+        **dict(
+            DATASETS=("digits",),
+            DATA={"digits": data},
+            LABEL={"digits": "digits"},
+            FASHION=data,
+            fashion_vae=model,
+            judge=judge,
+        ),
         **dict(
             fashion_codes=encode(data.x_train)[0],
             fashion_labels=data.y_train,
@@ -214,11 +221,18 @@ WRONG = [
     ),
     (ACCURACY, "def label_accuracy(make, judge, k, n): return 1 / k", "3 of 4"),
     (GAIN, "def net_gain(frame, dataset): return [40.0]", "2 steps; received 1"),
-    (GAIN, "def net_gain(frame, dataset): return [40.0, 5.0]", "was the rate counted"),
+    (GAIN, "def net_gain(frame, dataset): return [40.0, 5.0]", "were rates counted"),
     (GAIN, "def net_gain(frame, dataset): return [1.0, 25.0]", "sorted by size"),
     (ENOUGH, "def enough(frame, dataset): return 7", "one of the sizes"),
     (ENOUGH, "def enough(frame, dataset): return frame['latent_dim'].max()", "fashion_mnist: not 32"),
     (ENOUGH, "def enough(frame, dataset): return 8", "cifar10: not 8"),
+    (
+        ENOUGH,
+        "def enough(frame, dataset):\n"
+        "    chosen = frame[frame['dataset'] == dataset].groupby('latent_dim')['test_elbo'].mean()\n"
+        "    return 8 if dataset == 'fashion_mnist' else chosen.idxmax()",
+        "within the noise",
+    ),
     (ACTIVE, "def count_active(z, threshold=0.01): return int((z.std(0) > threshold).sum())", "variance"),
     (
         ACTIVE,
@@ -228,9 +242,15 @@ WRONG = [
     (ACTIVE, "def count_active(z, threshold=0.01): return int((z.var(0) > 0.01).sum())", "an argument"),
     (LOSS, "def beta_loss(d, r, b): return np.mean(b * d + r)", "beta weighs"),
     (LOSS, "def beta_loss(d, r, b): return d + b * r", "one number"),
+    (LOSS, "def beta_loss(d, r, b): return np.sum(d + b * r)", "not a sum"),
     (TRUE_BETA, "def true_beta(s): return s[0] * s[1]", "channels"),
     (TRUE_BETA, "def true_beta(s): return 1", "784"),
     (GAP, "def gap(i, e): return np.mean(i.max(0) / e)", "has no gap"),
+    (
+        GAP,
+        "def gap(i, e):\n    second, first = np.sort(i, axis=1).T[-2:]\n    return np.mean(first - second)",
+        "share of the entropy",
+    ),
     (GAP, "def gap(i, e): return np.mean(np.sort(i, 0)[-1] - np.sort(i, 0)[-2])", "share of the entropy"),
 ]
 

@@ -1,14 +1,16 @@
 import dataclasses
 import shutil
 
+import pandas as pd
 import pytest
 
 from vae_lib.config import STUDIES, TrainConfig
 from vae_lib.errors import InputError
-from vae_lib.presets import all_configs, comparisons
+from vae_lib.estimate import seconds_of
+from vae_lib.presets import PROTOCOL, all_configs, comparisons
 from vae_lib.protocol import Protocol
 from vae_lib.results import by_run, read_results
-from vae_lib.study import grid, run_study, shard
+from vae_lib.study import Places, grid, run_study, shard
 
 BASE = TrainConfig(dataset="digits", latent_dim=2, epochs=1, batch_size=256, width=4, dense_units=16)
 WILD = dataclasses.replace(BASE, learning_rate=1e8, likelihood="bernoulli", epochs=2)
@@ -140,3 +142,19 @@ def test_a_scorecard_is_kept_beside_the_run(tmp_path):
     assert again.to_csv() == table.to_csv() and path.stat().st_mtime_ns == time
     assert not list(tmp_path.glob("classifier-*"))
     assert read_results([BASE], tmp_path, protocol).to_csv() == table.to_csv()
+
+
+def test_what_is_complete_is_read_where_its_images_cannot_be_had(monkeypatch):
+    def gone(*arguments, **options):
+        raise InputError("cannot be had")
+
+    monkeypatch.setattr("vae_lib.study.load_dataset", gone)
+    configs, places = all_configs("full"), Places("no-such-folder", "models/study", stand_ins=False)
+    table = run_study(configs, protocol=PROTOCOL, data_dir=places.data_dir, models_dir=places.models_dir)
+    pd.testing.assert_frame_equal(table, read_results(configs, places.models_dir, PROTOCOL))
+    assert table["run"].nunique() == len(configs)
+    assert seconds_of(configs, places, print) == {}
+    missing = dataclasses.replace(configs[0], seed=99)
+    assert list(run_study([missing], models_dir=places.models_dir)["status"]) == ["failed"]
+    with pytest.raises(InputError, match="cannot be had"):
+        seconds_of([missing], places, print)

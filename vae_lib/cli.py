@@ -5,6 +5,7 @@ TensorFlow is imported inside the commands, so that `--help` and bad options are
 
 import argparse
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -144,7 +145,7 @@ def _add_sample(commands) -> None:
     sample.add_argument("--num_samples", type=_positive, default=16, help="images to generate")
     sample.add_argument("--temperature", type=float, default=1.0, help="standard deviation of z")
     sample.add_argument("--draw", action="store_true", help="draw pixels from p(x|z) in place of its mean")
-    sample.add_argument("--label", type=int, help="class to generate, for a conditional model")
+    sample.add_argument("--label", help="class to generate, by name or number, for a conditional model")
     sample.add_argument("--seed", type=_seed, default=0, help="of the draws")
     sample.add_argument("--out", type=Path, help="folder for the images [images/RUN/samples]")
     _add_places(sample)
@@ -228,6 +229,7 @@ def _train(options) -> int:
     start_tensorflow(options.threads)
     from vae_lib.training import DivergenceError, train
 
+    began = time.time()
     try:
         run = train(
             config,
@@ -240,6 +242,8 @@ def _train(options) -> int:
     except DivergenceError as error:
         return _fail(error, 1)
     print(_table(run.metrics, run.data["source"]))
+    if (run.directory / "metrics.json").stat().st_mtime < began:
+        print("it was finished before, and nothing was trained now: --fresh starts anew")
     if config.beta == 0:
         print("beta 0: a plain autoencoder; the rate was not trained, so samples from the prior mean little")
     print(f"run: {run.directory}")
@@ -359,16 +363,21 @@ def _tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _labels(run, label: int | None, n: int) -> list[int] | None:
+def _labels(run, label: str | None, n: int) -> list[int] | None:
     """Return the labels of n samples: one class, or all in turn; None for an unconditional model."""
-    n_classes = run.data["n_classes"]
+    n_classes, names = run.data["n_classes"], run.data.get("class_names", [])
     if not run.config.conditional:
         if label is not None:
             raise InputError(f"--label needs a conditional model; {run.name} was trained without labels")
         return None
-    if label is not None and not 0 <= label < n_classes:
-        raise InputError(f"--label must be from 0 to {n_classes - 1}; received {label}")
-    return [i % n_classes if label is None else label for i in range(n)]
+    if label is None:
+        return [i % n_classes for i in range(n)]
+    if label in names:
+        return n * [names.index(label)]
+    if not label.isascii() or not label.isdigit() or int(label) >= n_classes:
+        known = f", or one of {', '.join(names)}" if names else ""
+        raise InputError(f"--label must be from 0 to {n_classes - 1}{known}; received {label}")
+    return n * [int(label)]
 
 
 def _dataset(options) -> str:

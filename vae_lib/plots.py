@@ -141,10 +141,11 @@ def plot_rate_distortion(
         title: Title.
     """
     ax = axes_or_new(ax, 6.4, 4.6)
-    runs = _runs(frame, [by, hue], [x, y])
+    runs, curves = _runs(frame, [by, hue], [x, y]), []
     for label, color, group in _groups(runs, hue):
         seeds = group.groupby(by, sort=True)
         mean, half = seeds[[x, y]].mean(), seeds[[x, y]].agg(_half_width)
+        curves.append(mean.to_numpy())
         bars = {"xerr": half[x], "yerr": half[y], "capsize": 2, "elinewidth": 1}
         ax.errorbar(mean[x], mean[y], **bars, fmt="o-", color=color, markersize=4.5, label=label)
         for i, (value, point) in enumerate(mean.iterrows()):
@@ -152,7 +153,7 @@ def plot_rate_distortion(
             where = {"xytext": (5, 5), "textcoords": "offset points"}
             ax.annotate(name, tuple(point), **where, color=_dark(color), fontsize=8.5, path_effects=halo())
     ax.margins(x=0.12)
-    _draw_iso_elbo(ax)
+    _draw_iso_elbo(ax, np.concatenate([_dense(curve) for curve in curves]))
     ax.set(xlabel=f"{_label(x)}\n{_seed_note(runs, [by, hue])}", ylabel=_label(y), title=title)
     if hue is not None:
         ax.legend(loc="upper right", frameon=True, edgecolor="none")
@@ -328,16 +329,26 @@ def _seed_note(runs: pd.DataFrame, settings: Sequence[str | None]) -> str:
     return f"mean and 95 % interval over {high if low == high else f'{low} to {high}'} seeds"
 
 
-def _draw_iso_elbo(ax: Axes) -> None:
-    """Draw lines of equal rate + distortion behind the data, each named at its upper end."""
+def _dense(curve: np.ndarray) -> np.ndarray:
+    """Points (n, 2) along the line that joins the points of a curve."""
+    steps = np.arange(len(curve))
+    along = np.linspace(0, len(curve) - 1, 20 * len(curve))
+    return np.column_stack([np.interp(along, steps, values) for values in curve.T])
+
+
+def _draw_iso_elbo(ax: Axes, data: np.ndarray) -> None:
+    """Draw lines of equal rate + distortion behind the data (n, 2), each named at the end that is freer."""
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    room, size = 0.13 * (right - left), (right - left, top - bottom)  # half a name; the panel
     for total in MaxNLocator(8).tick_values(left + bottom, right + top):
         start, end = max(left, total - top), min(right, total - bottom)
         if end - start < 0.2 * (right - left):
             continue
         ax.plot([start, end], [total - start, total - end], color="#c9c9c9", linewidth=0.8, zorder=0.5)
-        at = start + 0.012 * (right - left)
-        turned = {"rotation": -45, "transform_rotates_text": True, "rotation_mode": "anchor"}
+        middles = {at: (at, total - at) for at in (start + room, end - room)}
+        free = {at: np.linalg.norm((data - middle) / size, axis=1).min() for at, middle in middles.items()}
+        at = max(free, key=free.get)
+        turned = {"rotation": -45, "transform_rotates_text": True, "rotation_mode": "anchor", "ha": "center"}
         looks = {"fontsize": 8, "color": GREY, "zorder": 0.6, "path_effects": halo()}
         ax.text(at, total - at, f"ELBO {-total:g}".replace("-", "−"), **turned, **looks)
     ax.set(xlim=(left, right), ylim=(bottom, top))

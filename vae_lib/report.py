@@ -140,7 +140,7 @@ def write_samples(
 
 
 def write_codes(run: Run, data: ImageDataset, out: Path) -> str:
-    """Write `codes.npz`: `z_mean_<part>` and `z_log_var_<part>`, (n, latent_dim), and what labels there are.
+    """Write `codes.npz`: `z_mean_<part>` and `z_log_var_<part>`, (n, latent_dim), labels and their names.
 
     Args:
         run: A finished run.
@@ -161,6 +161,7 @@ def write_codes(run: Run, data: ImageDataset, out: Path) -> str:
         arrays |= dict(zip((f"z_mean_{part}", f"z_log_var_{part}"), codes, strict=True))
         arrays |= {} if y is None else {f"y_{part}": y}
         counts.append(f"{len(x):,} {part}")
+    arrays |= {"class_names": np.array(data.class_names)} if data.class_names else {}
     atomic_write(out / "codes.npz", lambda path: np.savez(path, **arrays))
     return ", ".join(counts)
 

@@ -87,25 +87,31 @@ def in_order(configs: Iterable[TrainConfig]) -> list[TrainConfig]:
     return sorted(set(configs), key=lambda c: [(value is not None, value) for value in c.to_dict().values()])
 
 
-def read_results(
-    configs: Iterable[TrainConfig], models_dir: Path | str, protocol: Protocol | None = None
-) -> pd.DataFrame:
-    """Return the table of the runs that are there, without their images and without computing anything.
-
-    Args:
-        configs: Whose runs to read; of two runs of a config, on other data, the newer one counts.
-        models_dir: Where the runs are kept.
-        protocol: Of the scorecard; None takes the scores of the training's end alone.
-
-    Raises:
-        InputError: If not one of the runs is there.
-    """
+def finished_runs(models_dir: Path | str) -> dict[TrainConfig, Run]:
+    """Return the finished run of each config; of two of a config, on other data, the newer one counts."""
     found: dict[TrainConfig, Run] = {}
     for path in sorted(Path(models_dir).glob("*/record.json"), key=lambda path: path.stat().st_mtime_ns):
         run = Run(path.parent)
         with contextlib.suppress(InputError):  # damaged, or of another version: as if not there
             if run.is_done:
                 found[run.config] = run
+    return found
+
+
+def read_results(
+    configs: Iterable[TrainConfig], models_dir: Path | str, protocol: Protocol | None = None
+) -> pd.DataFrame:
+    """Return the table of the runs that are there, without their images and without computing anything.
+
+    Args:
+        configs: Whose runs to read, as `finished_runs` finds them.
+        models_dir: Where the runs are kept.
+        protocol: Of the scorecard; None takes the scores of the training's end alone.
+
+    Raises:
+        InputError: If not one of the runs is there.
+    """
+    found = finished_runs(models_dir)
     chosen = [found[config] for config in in_order(configs) if config in found]
     if not chosen:
         raise InputError(f"there is no run of this study in {models_dir}: `study` computes them")

@@ -22,7 +22,7 @@ from vae_lib.data import ImageDataset, load_dataset, load_or_stand_in
 from vae_lib.errors import InputError
 from vae_lib.measures import records
 from vae_lib.protocol import Protocol
-from vae_lib.results import as_table, in_order, is_complete, rows_of, scorecard_path
+from vae_lib.results import as_table, finished_runs, in_order, is_complete, rows_of, scorecard_path
 from vae_lib.runs import Run
 from vae_lib.startup import start_tensorflow
 
@@ -159,17 +159,18 @@ def run_study(
 def _look_up(
     configs: list[TrainConfig], places: Places, protocol: Protocol | None, tell: Callable[[str], None]
 ) -> dict[TrainConfig, list[dict]]:
-    """Return the rows of what is complete."""
-    done = {}
+    """Return the rows of what is complete; of images that cannot be had, whatever was computed elsewhere."""
+    done, there = {}, None
     for name, size in dict.fromkeys((config.dataset, config.image_size) for config in configs):
         members = [config for config in configs if (config.dataset, config.image_size) == (name, size)]
         tell(f"loading {name}")
         try:
             data = places.load(name, size)
-        except InputError:
-            continue  # its cells say so
-        for config in members:
-            run = places.run_of(config, data)
+            runs = {config: places.run_of(config, data) for config in members}
+        except InputError:  # a cell that is not complete will say so
+            there = finished_runs(places.models_dir) if there is None else there
+            runs = {config: there[config] for config in members if config in there}
+        for config, run in runs.items():
             with contextlib.suppress(InputError, OSError):  # damaged: its cell says so, and stops no other
                 if is_complete(run, protocol):
                     done[config] = rows_of(run, protocol)
