@@ -23,7 +23,7 @@ ALLOWED = {
     "decoding": {"config"},
     "data": {"arrays", "config", "errors", "folders", "sources", "sprites"},
     "embeddings": {"style"},
-    "estimate": {"config", "data", "startup", "study", "training"},
+    "estimate": {"config", "data", "errors", "results", "startup", "study", "training"},
     "evaluation": {"intervals", "metrics"},
     "export": {"atomic", "style"},
     "folders": {"atomic", "config", "decoding", "errors"},

@@ -342,7 +342,7 @@ def _draw_iso_elbo(ax: Axes, data: np.ndarray) -> None:
     room, size = 0.13 * (right - left), (right - left, top - bottom)  # half a name; the panel
     for total in MaxNLocator(8).tick_values(left + bottom, right + top):
         start, end = max(left, total - top), min(right, total - bottom)
-        if end - start < 0.2 * (right - left):
+        if end - start < 0.3 * (right - left):  # too short for its name
             continue
         ax.plot([start, end], [total - start, total - end], color="#c9c9c9", linewidth=0.8, zorder=0.5)
         middles = {at: (at, total - at) for at in (start + room, end - room)}
