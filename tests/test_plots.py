@@ -73,6 +73,18 @@ def test_iso_elbo_lines_carry_their_elbo():
     assert texts(ax.get_legend()) == ["digits", "sprites"]
 
 
+def test_elbo_is_named_away_from_the_curve_and_without_one_too():
+    frame = pd.DataFrame(
+        {"rate": [1.0, 2, 60], "distortion": [150.0, 60, 50], "beta": [4.0, 2, 1], "seed": 0}
+    )
+    for rows in (frame, frame[:1], frame[:0]):
+        ax = plots.plot_rate_distortion(rows)
+        ax.figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in ax.texts if text.get_text().startswith("ELBO")]
+        points = ax.transData.transform(rows[["rate", "distortion"]].to_numpy().reshape(-1, 2))
+        assert boxes and not any(box.contains(*point) for box in boxes for point in points)
+
+
 def test_metric_draws_mean_and_student_interval_over_seeds():
     frame = one(sweep("latent_dim", (2, 4, 32)))
     ax = plots.plot_metric(frame, "latent_dim", "distortion", log2_x=True)

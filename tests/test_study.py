@@ -145,7 +145,10 @@ def test_a_scorecard_is_kept_beside_the_run(tmp_path):
 
 
 def test_what_is_complete_is_read_where_its_images_cannot_be_had(monkeypatch):
-    def gone(*arguments, **options):
+    asked = []
+
+    def gone(name, *arguments, **options):
+        asked.append(name)
         raise InputError("cannot be had")
 
     monkeypatch.setattr("vae_lib.study.load_dataset", gone)
@@ -153,7 +156,9 @@ def test_what_is_complete_is_read_where_its_images_cannot_be_had(monkeypatch):
     table = run_study(configs, protocol=PROTOCOL, data_dir=places.data_dir, models_dir=places.models_dir)
     pd.testing.assert_frame_equal(table, read_results(configs, places.models_dir, PROTOCOL))
     assert table["run"].nunique() == len(configs)
+    asked.clear()
     assert seconds_of(configs, places, print) == {}
+    assert sorted(asked) == ["cifar10", "fashion_mnist", "mnist", "sprites"]  # once each
     missing = dataclasses.replace(configs[0], seed=99)
     assert list(run_study([missing], models_dir=places.models_dir)["status"]) == ["failed"]
     with pytest.raises(InputError, match="cannot be had"):

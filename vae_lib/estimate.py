@@ -31,14 +31,17 @@ def seconds_of(
     costs: dict[TrainConfig, tuple[float, float]] = {}
     estimates, loaded, there = {}, {}, finished_runs(places.models_dir)
     for config in configs:
-        if (config.dataset, config.image_size) not in loaded:
+        images = config.dataset, config.image_size
+        if images not in loaded:
             try:
-                loaded[config.dataset, config.image_size] = places.load(config.dataset, config.image_size)
-            except InputError:
-                if config in there:  # computed where its images were
-                    continue
-                raise
-        data = loaded[config.dataset, config.image_size]
+                loaded[images] = places.load(*images)
+            except InputError as error:  # kept, as another attempt may wait for the network
+                loaded[images] = error
+        data = loaded[images]
+        if isinstance(data, InputError):
+            if config in there:  # computed where its images were
+                continue
+            raise data
         if places.run_of(config, data).is_done:
             continue
         data = data.subset(n_train=config.n_train)

@@ -331,6 +331,8 @@ def _seed_note(runs: pd.DataFrame, settings: Sequence[str | None]) -> str:
 
 def _dense(curve: np.ndarray) -> np.ndarray:
     """Points (n, 2) along the line that joins the points of a curve."""
+    if len(curve) < 2:
+        return curve
     steps = np.arange(len(curve))
     along = np.linspace(0, len(curve) - 1, 20 * len(curve))
     return np.column_stack([np.interp(along, steps, values) for values in curve.T])
@@ -346,8 +348,8 @@ def _draw_iso_elbo(ax: Axes, data: np.ndarray) -> None:
             continue
         ax.plot([start, end], [total - start, total - end], color="#c9c9c9", linewidth=0.8, zorder=0.5)
         middles = {at: (at, total - at) for at in (start + room, end - room)}
-        free = {at: np.linalg.norm((data - middle) / size, axis=1).min() for at, middle in middles.items()}
-        at = max(free, key=free.get)
+        away = {at: np.linalg.norm((data - middle) / size, axis=1) for at, middle in middles.items()}
+        at = max(away, key=lambda end: away[end].min(initial=np.inf))
         turned = {"rotation": -45, "transform_rotates_text": True, "rotation_mode": "anchor", "ha": "center"}
         looks = {"fontsize": 8, "color": GREY, "zorder": 0.6, "path_effects": halo()}
         ax.text(at, total - at, f"ELBO {-total:g}".replace("-", "−"), **turned, **looks)
