@@ -15,7 +15,7 @@ study: $(VENV)/.study
 	@echo "executing the notebook with the $(VAE_PRESET) preset: quick takes some 6 minutes ..."
 	VAE_BATCH=1 VAE_IMAGES_DIR=$(OUT)/images $(BIN)/python -m nbconvert --to notebook --execute \
 		--ExecutePreprocessor.timeout=3600 --output-dir $(OUT) $(NOTEBOOK)
-	$(BIN)/python -m vae_lib.html_report $(OUT)/$(NOTEBOOK) --out $(OUT)
+	$(BIN)/python -m tools.html_report $(OUT)/$(NOTEBOOK) --out $(OUT)
 	@echo
 	@echo "executed notebook  $(OUT)/$(NOTEBOOK)"
 	@echo "HTML report        $(OUT)/$(NOTEBOOK:.ipynb=.html)"
@@ -24,11 +24,11 @@ study: $(VENV)/.study
 
 # One file that opens offline, from the committed notebook, nothing executed.
 report: $(VENV)/.study
-	$(BIN)/python -m vae_lib.html_report $(NOTEBOOK) --out $(OUT)/committed
+	$(BIN)/python -m tools.html_report $(NOTEBOOK) --out $(OUT)/committed
 
 # Execute the committed notebook in place and stamp it.
 notebook: $(VENV)/.test
-	$(BIN)/python -m tests.notebook execute
+	$(BIN)/python -m tools.execute_notebook
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
@@ -36,6 +36,7 @@ test: $(VENV)/.test lint
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 $(VENV)/.study: $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \

@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 
 from vae_lib.config import TrainConfig
-from vae_lib.data import load_dataset
-from vae_lib.startup import processor, start_tensorflow
+from vae_lib.data.loading import load_dataset
+from vae_lib.utils.runtime import processor, start_tensorflow
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--data_dir", type=Path, default=Path("data"))
     options = parser.parse_args()
     start_tensorflow(options.threads)
-    from vae_lib.baselines import baseline_table
+    from vae_lib.evaluation.baselines import baseline_table
 
     data = load_dataset(options.dataset, options.data_dir).subset(n_train=options.n_train)
     conv = TrainConfig(
@@ -61,7 +61,7 @@ SCORES = ("bits_per_dim", "mse", "psnr", "n")
 
 def train_all(conv: TrainConfig, data, models_dir: Path) -> dict:
     """Return the runs of the VAE, the autoencoder and the MLP, the last of equal training time."""
-    from vae_lib.training import train
+    from vae_lib.training.trainer import train
 
     runs = {"convolutional VAE": train(conv, data, models_dir=models_dir, verbose=2)}
     autoencoder = dataclasses.replace(conv, beta=0.0)

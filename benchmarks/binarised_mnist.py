@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from vae_lib.config import TrainConfig
-from vae_lib.data import load_dataset
-from vae_lib.startup import start_tensorflow
+from vae_lib.data.loading import load_dataset
+from vae_lib.utils.runtime import start_tensorflow
 
 CONFIG = TrainConfig(
     dataset="mnist",
@@ -35,9 +35,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
     start_tensorflow(options.threads)
-    from vae_lib.evaluation import evaluate, importance_bounds
-    from vae_lib.intervals import standard_error
-    from vae_lib.training import train
+    from vae_lib.metrics.intervals import standard_error
+    from vae_lib.training.scores import evaluate, importance_bounds
+    from vae_lib.training.trainer import train
 
     data = load_dataset(CONFIG.dataset, options.data_dir)
     run = train(CONFIG, data, models_dir=options.models_dir, verbose=2)

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from vae_lib.config import TrainConfig
-from vae_lib.data import load_dataset
-from vae_lib.interrupts import StopRequest
-from vae_lib.runs import Run
-from vae_lib.startup import start_tensorflow
+from vae_lib.data.loading import load_dataset
+from vae_lib.training.run import Run
+from vae_lib.utils.runtime import start_tensorflow
+from vae_lib.utils.signals import StopRequest
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
     start_tensorflow(options.threads)
-    from vae_lib.loop import TrainingLoop
+    from vae_lib.training.trainer import TrainingLoop
 
     class Bare(TrainingLoop):
         """The same steps, and nothing that a resumed run would need."""

@@ -48,15 +48,15 @@ def make_keras_networks(image_shape=(28, 28, 1), latent_dim=LATENT_DIM, n_params
 
 def vae_lib(images: np.ndarray) -> Epoch:
     """The loop of `vae_lib.training.train`, checkpoints included."""
-    from vae_lib import models
     from vae_lib.config import TrainConfig
-    from vae_lib.data import ImageDataset
-    from vae_lib.interrupts import StopRequest
-    from vae_lib.loop import TrainingLoop
-    from vae_lib.runs import Run
+    from vae_lib.data.dataset import ImageDataset
+    from vae_lib.models import vae
+    from vae_lib.training.run import Run
+    from vae_lib.training.trainer import TrainingLoop
+    from vae_lib.utils.signals import StopRequest
 
     encoder, decoder = make_keras_networks()
-    models.make_encoder, models.make_decoder = (lambda *_: encoder), (lambda *_: decoder)
+    vae.make_encoder, vae.make_decoder = (lambda *_: encoder), (lambda *_: decoder)
     config = TrainConfig(
         dataset="images", latent_dim=LATENT_DIM, likelihood="bernoulli", batch_size=BATCH,
         learning_rate=LEARNING_RATE, weight_decay=0.0, epochs=1000,
@@ -72,7 +72,7 @@ def keras_fit(images: np.ndarray, latent_dim=LATENT_DIM, likelihood="bernoulli")
     import tensorflow as tf
     from keras import ops
 
-    from vae_lib.likelihoods import get_likelihood
+    from vae_lib.models.likelihoods import get_likelihood
 
     pixels = get_likelihood(likelihood)
     n_params = pixels.params_per_channel * images.shape[-1]

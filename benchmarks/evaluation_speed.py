@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from vae_lib.config import TrainConfig
-from vae_lib.data import load_dataset
-from vae_lib.startup import processor, start_tensorflow, thread_count
+from vae_lib.data.loading import load_dataset
+from vae_lib.utils.runtime import processor, start_tensorflow, thread_count
 
 PYTHON = {
     "interpreter alone": ["-c", "pass"],
@@ -37,8 +37,8 @@ def main() -> None:
     for name, words in PYTHON.items():
         print(f"{name:<36}{median(options.repeats, lambda words=words: call(words)):>9.2f} s", flush=True)
     start_tensorflow()
-    from vae_lib.evaluation import evaluate, importance_bounds
-    from vae_lib.training import train
+    from vae_lib.training.scores import evaluate, importance_bounds
+    from vae_lib.training.trainer import train
 
     data = load_dataset("fashion_mnist")
     with tempfile.TemporaryDirectory() as folder:

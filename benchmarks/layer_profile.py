@@ -13,8 +13,8 @@ import time
 import numpy as np
 from contenders import BATCH, vae_lib
 
-from vae_lib.data import load_dataset
-from vae_lib.startup import processor, start_tensorflow, thread_count
+from vae_lib.data.loading import load_dataset
+from vae_lib.utils.runtime import processor, start_tensorflow, thread_count
 
 # name, input, kernel, stride, the output's size for a transposed convolution
 LAYERS = (

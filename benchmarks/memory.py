@@ -15,7 +15,7 @@ from pathlib import Path
 import joblib
 from PIL import Image
 
-from vae_lib.sprites import color_sprites
+from vae_lib.data.sprites import color_sprites
 
 BLOCK = 2000
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_lib.atomic import write_json
 from vae_lib.config import TrainConfig
-from vae_lib.data import load_dataset
-from vae_lib.intervals import mean_interval
-from vae_lib.runs import Run
-from vae_lib.startup import start_tensorflow
+from vae_lib.data.loading import load_dataset
+from vae_lib.metrics.intervals import mean_interval
+from vae_lib.training.run import Run
+from vae_lib.utils.files import write_json
+from vae_lib.utils.runtime import start_tensorflow
 
 
 def main() -> None:
@@ -37,8 +37,8 @@ def main() -> None:
     import keras
     from keras import ops
 
-    from vae_lib.loop import TrainingLoop
-    from vae_lib.priors import FlowPrior, normal_log_prob
+    from vae_lib.models.priors import FlowPrior, normal_log_prob
+    from vae_lib.training.trainer import TrainingLoop
 
     class VampPrior(keras.layers.Layer):
         """The mean of q(z|u) over pseudo-inputs u, which are learned and begin as training images."""

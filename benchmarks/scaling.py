@@ -18,8 +18,8 @@ import numpy as np
 from memory import anonymous
 
 from vae_lib.config import TrainConfig
-from vae_lib.data import load_dataset
-from vae_lib.startup import processor, start_tensorflow
+from vae_lib.data.loading import load_dataset
+from vae_lib.utils.runtime import processor, start_tensorflow
 
 SIZES = (10_000, 100_000, 1_000_000)
 
@@ -51,7 +51,7 @@ def main() -> None:
 def measure(path: Path, n: int, epochs: int, pipe) -> None:
     """Train on the first n images of an array on the disk; send the time of one, and the peak of memory."""
     start_tensorflow()
-    from vae_lib.training import train
+    from vae_lib.training.trainer import train
 
     x = np.load(path, mmap_mode="r")[:n]
     small = load_dataset("fashion_mnist").subset(n_val=1000, n_test=1000)

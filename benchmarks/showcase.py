@@ -11,9 +11,9 @@ from pathlib import Path
 
 import joblib
 
-from vae_lib.data import load_dataset
-from vae_lib.presets import showcase
-from vae_lib.startup import start_tensorflow
+from vae_lib.data.loading import load_dataset
+from vae_lib.study.grids import showcase
+from vae_lib.utils.runtime import start_tensorflow
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
 
 def trained(name: str, models_dir: Path, data_dir: Path):
     start_tensorflow(1)
-    from vae_lib.training import train
+    from vae_lib.training.trainer import train
 
     config = showcase()[name]
     return train(config, load_dataset(config.dataset, data_dir), models_dir=models_dir, name=name, verbose=0)
@@ -52,7 +52,7 @@ def trained(name: str, models_dir: Path, data_dir: Path):
 
 def coded(dataset: str, data_dir: Path) -> dict[str, float]:
     """Return the bits per dim of each lossless format, over three mosaics."""
-    from vae_lib.baselines import CODECS, codec_bits_per_dim
+    from vae_lib.evaluation.baselines import CODECS, codec_bits_per_dim
 
     x = load_dataset(dataset, data_dir).x_test
     return {codec: codec_bits_per_dim(x, codec, n_mosaics=3)[0] for codec in CODECS}

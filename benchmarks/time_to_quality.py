@@ -20,8 +20,8 @@ from pathlib import Path
 import contenders
 import numpy as np
 
-from vae_lib.data import load_dataset
-from vae_lib.startup import start_tensorflow
+from vae_lib.data.loading import load_dataset
+from vae_lib.utils.runtime import start_tensorflow
 
 TASKS = {
     "fashion_mnist": {"latent_dim": 16, "likelihood": "bernoulli", "epochs": 30, "ours": (1, 2, 3, 5)},
@@ -97,7 +97,7 @@ def pythae(dataset: str) -> None:
 def ours(dataset: str) -> None:
     start_tensorflow()
     from vae_lib.config import TrainConfig
-    from vae_lib.training import train
+    from vae_lib.training.trainer import train
 
     task, data = TASKS[dataset], load_dataset(dataset)
     for epochs in task["ours"]:
@@ -114,8 +114,8 @@ def ours(dataset: str) -> None:
 
 def score_of(task: dict, x_test: np.ndarray, encode, decode) -> float:
     """Return the negative test ELBO in nats, or bits per dim where the likelihood has them."""
-    from vae_lib.likelihoods import get_likelihood
-    from vae_lib.priors import NormalPrior
+    from vae_lib.models.likelihoods import get_likelihood
+    from vae_lib.models.priors import NormalPrior
 
     likelihood, prior, rng = get_likelihood(task["likelihood"]), NormalPrior(), np.random.default_rng(0)
     losses = []
@@ -152,8 +152,8 @@ def report(dataset: str, curves: dict) -> None:
 def draw(dataset: str, curves: dict, out: Path) -> None:
     from matplotlib.ticker import LogLocator, NullLocator
 
-    from vae_lib.export import save_figure
-    from vae_lib.style import axes_or_new, style
+    from vae_lib.plots.save import save_figure
+    from vae_lib.plots.style import axes_or_new, style
 
     with style():
         ax = axes_or_new(None, 6.4, 4.2)

@@ -13,8 +13,8 @@ import time
 import numpy as np
 from contenders import CONTENDERS, training_flops
 
-from vae_lib.data import load_dataset
-from vae_lib.startup import processor, start_tensorflow, thread_count
+from vae_lib.data.loading import load_dataset
+from vae_lib.utils.runtime import processor, start_tensorflow, thread_count
 
 SIDE = 4096  # of the square matrices whose product is the machine's limit
 

@@ -15,8 +15,9 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 
 from vae_lib.config import TrainConfig
-from vae_lib.startup import processor
-from vae_lib.study import Places, grid, run_cell
+from vae_lib.study.grids import grid
+from vae_lib.study.runner import Places, run_cell
+from vae_lib.utils.runtime import processor
 
 BASE = TrainConfig(n_train=20_000, epochs=1, latent_dim=32)
 WAYS = {"2 workers of 1 thread": (2, 1), "1 worker of 2 threads": (1, 2)}

@@ -15,6 +15,6 @@ def rng():
 @pytest.fixture(scope="session")
 def digits():
     """Real handwriting, 8x8, small enough to train on in a second."""
-    from vae_lib.data import load_dataset
+    from vae_lib.data.loading import load_dataset
 
     return load_dataset("digits")

@@ -13,11 +13,11 @@ from PIL import Image
 
 from vae_lib.cli import _comparisons, _labels, main, make_parser
 from vae_lib.config import TrainConfig
-from vae_lib.data import load_dataset
-from vae_lib.errors import InputError
-from vae_lib.report import make_report
-from vae_lib.runs import load_run
-from vae_lib.training import train
+from vae_lib.data.loading import load_dataset
+from vae_lib.evaluation.report import make_report
+from vae_lib.training.run import load_run
+from vae_lib.training.trainer import train
+from vae_lib.utils.errors import InputError
 
 QUICK = ["--epochs", "1", "--latent-dim", "2", "--width", "4", "--dense_units=16", "--batch-size", "256"]
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vae_lib.config import ANNEALING, LIKELIHOOD_NAMES, TrainConfig, annealed_beta
-from vae_lib.errors import InputError
-from vae_lib.likelihoods import LIKELIHOODS
+from vae_lib.models.likelihoods import LIKELIHOODS
+from vae_lib.utils.errors import InputError
 
 configs = st.builds(
     TrainConfig,

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests import notebook as committed
-from tests.bare_machine import ABSENT
+import vae_lib
+from tests.support.bare_machine import ABSENT
+from tools import execute_notebook as committed
 
 MEGABYTE = 2**20
 STEPS = 9  # of the three exercises, that are solved by code
@@ -100,9 +101,9 @@ def world():
     """Return what the exercises' cells find defined above them, on data small enough for a test."""
     from sklearn.neighbors import KNeighborsClassifier
 
-    from vae_lib import disentanglement, metrics
-    from vae_lib.data import load_dataset
-    from vae_lib.intervals import paired_difference
+    from vae_lib.data.loading import load_dataset
+    from vae_lib.metrics import disentanglement
+    from vae_lib.metrics.intervals import paired_difference
 
     data = load_dataset("digits")
     flat = data.x_train.reshape(len(data.x_train), -1) / 255.0
@@ -127,7 +128,7 @@ def world():
         **dict(
             np=np,
             pd=pd,
-            metrics=metrics,
+            metrics=vae_lib.metrics,
             paired_difference=paired_difference,
             disentanglement=disentanglement,
         ),
@@ -270,16 +271,23 @@ def test_every_check_has_a_wrong_answer_that_it_rejects():
 def test_every_extension_runs(notebook, number, tmp_path):
     import keras
 
-    from vae_lib import embeddings, image_grids, metrics
-    from vae_lib.classifier import Classifier, ClassifierConfig
     from vae_lib.config import TrainConfig
-    from vae_lib.data import load_dataset
-    from vae_lib.models import VAE
-    from vae_lib.training import train
+    from vae_lib.data.loading import load_dataset
+    from vae_lib.evaluation.classifier import Classifier, ClassifierConfig
+    from vae_lib.models.vae import VAE
+    from vae_lib.plots import embeddings, image_grids
+    from vae_lib.training.trainer import train
 
     data, shown = load_dataset("digits").subset(n_train=200), []
     scope = {
-        **dict(np=np, keras=keras, embeddings=embeddings, image_grids=image_grids, metrics=metrics, VAE=VAE),
+        **dict(
+            np=np,
+            keras=keras,
+            embeddings=embeddings,
+            image_grids=image_grids,
+            metrics=vae_lib.metrics,
+            VAE=VAE,
+        ),
         **dict(TrainConfig=TrainConfig, train=train, DATASETS=("digits",), FASHION=data, MODELS_DIR=tmp_path),
         **dict(judge=Classifier(data.image_shape, 10, ClassifierConfig()), display=shown.append),
     }

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from tests.bare_machine import ABSENT
-from tests.notebook import ROOT
-from vae_lib.runs import load_run
+from tests.support.bare_machine import ABSENT
+from tools.execute_notebook import ROOT
+from vae_lib.training.run import load_run
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,9 @@ import warnings
 from pathlib import Path
 
 from vae_lib.config import CHOICES, STUDIES, TrainConfig
-from vae_lib.errors import InputError
-from vae_lib.interrupts import Terminated
-from vae_lib.startup import start_tensorflow
+from vae_lib.utils.errors import InputError
+from vae_lib.utils.runtime import start_tensorflow
+from vae_lib.utils.signals import Terminated
 
 MAX_THREADS = 1024
 _SHARED = ("epochs", "batch_size", "image_size", "n_train")  # by all cells of a study of one's own
@@ -227,7 +227,7 @@ def _train(options) -> int:
         raise InputError(f"threads must be from 0 to {MAX_THREADS}; received {options.threads}")
     data = _load(config, options)
     start_tensorflow(options.threads)
-    from vae_lib.training import DivergenceError, train
+    from vae_lib.training.trainer import DivergenceError, train
 
     began = time.time()
     try:
@@ -255,8 +255,8 @@ def _evaluate(options) -> int:
     data = _images_of(run, options)
     out = options.out or Path("images") / run.name
     start_tensorflow()
-    from vae_lib.measures import as_text
-    from vae_lib.report import make_report
+    from vae_lib.evaluation.metric_table import as_text
+    from vae_lib.evaluation.report import make_report
 
     models_dir = None if options.quick else options.models_dir
     scores, table = make_report(run, data, out, options.num_samples, models_dir)
@@ -277,7 +277,7 @@ def _sample(options) -> int:
     labels = _labels(run, options.label, options.num_samples)
     out = options.out or Path("images") / run.name / "samples"
     start_tensorflow()
-    from vae_lib.report import write_samples
+    from vae_lib.evaluation.report import write_samples
 
     write_samples(run, out, options.num_samples, labels, options.seed, options.temperature, options.draw)
     print(f"{options.num_samples} images: {out}")
@@ -289,7 +289,7 @@ def _encode(options) -> int:
     data = _images_of(run, options)
     out = options.out or Path("images") / run.name
     start_tensorflow()
-    from vae_lib.report import write_codes
+    from vae_lib.evaluation.report import write_codes
 
     counts = write_codes(run, data, out)
     print(f"codes of {counts} images of {data.source}: {out / 'codes.npz'}")
@@ -310,21 +310,21 @@ def _images_of(run, options):
 def _study(options) -> int:
     from concurrent.futures.process import BrokenProcessPool
 
-    from vae_lib.presets import PROTOCOL, each_once
-    from vae_lib.study import Places, run_study, shard
+    from vae_lib.study.grids import PROTOCOL, each_once, shard
+    from vae_lib.study.runner import Places, run_study
 
     studied = _comparisons(options)
     start_tensorflow(1)  # as in the workers, so that a classifier trained here is one of theirs
     configs = shard(each_once(studied), *options.shard)
     if options.dry_run:
-        from vae_lib.estimate import as_text, seconds_of
+        from vae_lib.study.estimate import as_text, seconds_of
 
         places = Places(str(options.data_dir), str(options.models_dir), options.stand_ins)
         print(as_text(configs, seconds_of(configs, places, _tell), options.jobs))
         return 0
-    from vae_lib.folders import safe_name
-    from vae_lib.report import writable
-    from vae_lib.study_report import write_report
+    from vae_lib.evaluation.report import writable
+    from vae_lib.study.report import write_report
+    from vae_lib.utils.files import safe_name
 
     own = options.data or options.dataset
     if own:  # one error, and not one a cell
@@ -346,7 +346,7 @@ def _study(options) -> int:
 
 def _comparisons(options) -> dict[str, list[TrainConfig]]:
     """Return what a study compares: a preset, or sizes and betas of one's own."""
-    from vae_lib.presets import comparisons, sweep
+    from vae_lib.study.grids import comparisons, sweep
 
     names = ("latent_dim", "beta", "seeds", *_SHARED)
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
@@ -382,7 +382,7 @@ def _labels(run, label: str | None, n: int) -> list[int] | None:
 
 def _dataset(options) -> str:
     """Return what to train on: a name, or a path, even one that is spelt like a name."""
-    from vae_lib.data import known_name
+    from vae_lib.data.loading import known_name
 
     if options.data is None:
         return options.dataset
@@ -391,7 +391,7 @@ def _dataset(options) -> str:
 
 
 def _load(config: TrainConfig, options):
-    from vae_lib.data import load_dataset
+    from vae_lib.data.loading import load_dataset
 
     return load_dataset(
         config.dataset, options.data_dir, image_size=config.image_size, skip_bad=options.skip_bad
@@ -399,7 +399,7 @@ def _load(config: TrainConfig, options):
 
 
 def _find(options):
-    from vae_lib.runs import load_run
+    from vae_lib.training.run import load_run
 
     path = Path(options.run)
     return load_run(path if path.is_dir() or len(path.parts) > 1 else options.models_dir / path)
@@ -410,7 +410,7 @@ _SCORES = ("elbo", "elbo_standard_error", "distortion", "rate", "bits_per_dim", 
 
 def _table(scores: dict, source: str) -> str:
     """Return the test scores as lines with units and what is better."""
-    from vae_lib.measures import HIGHER, LOWER, MEASURES, as_number
+    from vae_lib.evaluation.metric_table import HIGHER, LOWER, MEASURES, as_number
 
     lines = [f"{scores['test_n']:,} test images of {source}"]
     for name in _SCORES:

@@ -8,14 +8,20 @@ import re
 from dataclasses import dataclass
 from numbers import Integral, Real
 
-from vae_lib.errors import InputError
+from vae_lib.utils.errors import InputError
 
 RESULTS_VERSION = 2  # raise it when the same config would give other numbers
+
 LIKELIHOOD_NAMES = ("bernoulli", "discretized_logistic")
+
 PRIORS = ("normal", "flow")
+
 NETWORKS = ("conv", "mlp")
+
 MIN_SIDE, MAX_SIDE, MAX_CHANNELS = 8, 128, 4  # of images, in pixels: what the networks are made for
+
 ANNEALING = ("none", "linear", "cyclical")
+
 STUDIES = ("smoke", "quick", "full")  # of `presets.comparisons`
 
 
@@ -164,6 +170,7 @@ CHOICES = {
     "network": NETWORKS,
     "annealing": ANNEALING,
 }
+
 _INTEGERS = {
     "latent_dim": 4096,
     "epochs": 100_000,
@@ -192,3 +199,34 @@ def annealed_beta(step: int, beta: float, annealing: str, anneal_steps: float) -
     if annealing == "linear":
         return beta * min(1.0, step / anneal_steps)
     return beta * min(1.0, 2.0 * (step % anneal_steps) / anneal_steps)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How many images and seeds stand behind a scorecard; figures compare at equal protocol only.
+
+    Attributes:
+        seeds: Seeds of the evaluation's noise and choices, at least two.
+        n_samples: Generated images of each kind, and real ones beside them; at most half of the test images.
+        n_iwae: Test images of the importance bound.
+        iwae_k: Importance weights an image.
+        n_codes: Training images whose codes serve the readers and the mixture prior.
+        n_pairs: Test images of the aggregate posterior; the time grows as its square.
+        n_tsne: Test images of the t-SNE.
+        n_dci: Test images of DCI, whose forests are slow.
+        n_copied: Training images that copies are looked for among.
+    """
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    n_samples: int = 2000
+    n_iwae: int = 500
+    iwae_k: int = 50
+    n_codes: int = 5000
+    n_pairs: int = 2000
+    n_tsne: int = 1000
+    n_dci: int = 2000
+    n_copied: int = 60_000
+
+    def to_dict(self) -> dict:
+        """Return the fields as a JSON-able dict."""
+        return {**dataclasses.asdict(self), "seeds": list(self.seeds)}

@@ -1,0 +1,427 @@
+import hashlib
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.pictures import bomb, damage, fill, noise, save
+from tools.execute_notebook import ROOT
+from vae_lib.data import image_folder
+from vae_lib.data.dataset import split_rows
+from vae_lib.utils.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def own_temporary_folder(tmp_path_factory, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("system")))
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    return folder
+
+
+def load(root, **options):
+    return image_folder.load_folder(root, root.parent / "cache", **options)
+
+
+def parts(images):
+    return [{x.tobytes() for x in images.pixels[images.slices[part]]} for part in ("train", "val", "test")]
+
+
+def counts(images):
+    return tuple(len(images.pixels[images.slices[part]]) for part in ("train", "val", "test"))
+
+
+# Splits, labels and layouts
+
+
+@pytest.mark.parametrize("test", [True, False])
+@pytest.mark.parametrize("n", [3, 11, 100, 60_000])
+def test_split_rows_are_disjoint_complete_fixed_and_of_the_stated_size(n, test):
+    rows = split_rows(n, test=test)
+    assert sorted(np.concatenate(list(rows.values()))) == list(range(n))
+    assert len(rows["test"]) == (max(1, n // 10) if test else 0)
+    assert len(rows["val"]) == min(5000, max(1, (n - len(rows["test"])) // 10))
+    assert np.array_equal(rows["train"], split_rows(n, test=test)["train"])
+    if n > 50:
+        assert not np.array_equal(rows["train"], np.sort(rows["train"]))
+
+
+def test_fixed_permutation_never_changes():
+    assert image_folder.fixed_permutation(10).tolist() == [3, 2, 1, 8, 6, 0, 7, 4, 5, 9]
+
+
+def test_train_and_test_folders_with_classes(root):
+    train = fill(root / "train" / "b", 20) | fill(root / "train" / "a", 20, 20)
+    test = fill(root / "test" / "a", 4, 40) | fill(root / "test" / "c", 3, 44)
+    images = load(root)
+    assert counts(images) == (36, 4, 7) and images.class_names == ("a", "b", "c")
+    assert isinstance(images.pixels, np.memmap) and images.pixels.shape == (47, 12, 10, 3)
+    found = parts(images)
+    assert found[0] | found[1] == train and found[2] == test and not found[0] & found[1]
+    expected = {noise(i).tobytes(): 1 if i < 20 else 0 if i < 44 else 2 for i in range(47)}
+    assert [expected[x.tobytes()] for x in images.pixels] == images.labels.tolist()
+    assert images.labels.dtype == np.int64
+
+
+def test_every_part_is_shuffled_so_that_its_first_images_are_a_fair_sample(root):
+    for part in ("train", "test"):
+        for k, label in enumerate("abc"):
+            fill(root / part / label, 40, 40 * k + (1000 if part == "test" else 0))
+    images = load(root)
+    for rows in images.slices.values():
+        assert set(images.labels[rows][:12]) == {0, 1, 2}
+
+
+def test_class_folders_without_a_split_hold_out_ten_per_cent(root):
+    everything = fill(root / "cat", 25) | fill(root / "dog" / "deeper", 25, 25)
+    images = load(root)
+    assert counts(images) == (41, 4, 5) and images.class_names == ("cat", "dog")
+    found = parts(images)
+    assert set.union(*found) == everything and sum(map(len, found)) == 50
+
+
+def test_flat_folder_has_no_labels_and_one_class_has_one(root):
+    fill(root, 5)
+    flat = load(root)
+    assert flat.labels is None and flat.class_names == ()
+    (root / "only").mkdir()
+    for file in root.glob("*.png"):
+        file.rename(root / "only" / file.name)
+    one = load(root)
+    assert one.class_names == ("only",) and one.labels.tolist() == [0] * 5
+
+
+def test_given_validation_folder_is_the_validation_set(root):
+    fill(root / "train", 5), fill(root / "test", 2, 10)
+    val = fill(root / "val", 3, 20)
+    assert counts(load(root)) == (5, 3, 2)
+    assert parts(load(root))[1] == val
+
+
+def test_train_without_test_holds_out_and_a_class_named_train_is_a_class(root):
+    fill(root / "train" / "a", 10)
+    assert counts(load(root)) == (8, 1, 1) and load(root).class_names == ("a",)
+    fill(root / "bus" / "red", 10, 10)
+    assert load(root).class_names == ("bus", "train")
+
+
+@pytest.mark.filterwarnings("ignore:.*4 images outside")
+def test_what_lies_beside_the_split_or_outside_of_classes_is_told(root):
+    fill(root / "train", 5), fill(root / "test", 2, 10), fill(root / "extra", 4, 20)
+    with pytest.warns(UserWarning, match="4 images outside of train, val and test"):
+        assert counts(load(root)) == (4, 1, 2)
+    fill(root / "train" / "class", 2, 30)
+    with pytest.warns(UserWarning, match="no class folder"):
+        assert load(root).labels is None
+
+
+def test_other_files_hidden_files_and_a_folder_named_like_an_image(root):
+    fill(root, 4)
+    (root / "notes.txt").write_text("no image")
+    (root / ".hidden.png").write_text("no image")
+    save(root / ".hidden" / "x.png", noise(50))
+    save(root / "x.png" / "inside.png", noise(60))
+    os.mkfifo(root / "pipe.png")
+    with socket.socket(socket.AF_UNIX) as unix, pytest.warns(UserWarning, match="no class folder"):
+        unix.bind(str(root / "socket.png"))
+        images = load(root)
+    assert set.union(*parts(images)) == {noise(i).tobytes() for i in (0, 1, 2, 3, 60)}
+
+
+def test_no_symbolic_link_is_followed(root, tmp_path):
+    expected = fill(root, 4)
+    outside = save(tmp_path / "outside" / "secret.png", noise(99))
+    (root / "to_file.png").symlink_to(outside)
+    (root / "to_folder").symlink_to(outside.parent)
+    (root / "broken.png").symlink_to(tmp_path / "nothing.png")
+    (root / "loop").symlink_to(root)
+    (root / "self.png").symlink_to(root / "self.png")
+    (root / "twice.png").symlink_to(root / "000.png")
+    with pytest.warns(UserWarning, match="6 symbolic links, such as .*broken.png.*, are not followed"):
+        images = load(root)
+    assert set.union(*parts(images)) == expected and len(images.pixels) == 4
+
+
+def test_a_root_that_is_a_link_is_followed(root, tmp_path):
+    fill(root, 4)
+    (tmp_path / "link").symlink_to(root)
+    assert len(load(tmp_path / "link").pixels) == 4
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_too_few_images_name_the_minimum(root, n):
+    fill(root, n)
+    with pytest.raises(InputError, match="at least 3" if n else "no images found.*png"):
+        load(root)
+
+
+# Decoding rules
+
+
+def test_colour_and_grey_pixels_are_exact_and_grey_becomes_colour_only_among_colour(root):
+    expected = fill(root, 6, shape=(12, 10))
+    grey = load(root)
+    assert grey.pixels.shape == (6, 12, 10, 1) and set.union(*parts(grey)) == expected
+    fill(root, 1, 6)
+    mixed = load(root)
+    assert mixed.pixels.shape == (7, 12, 10, 3)
+    widened = {np.repeat(noise(i, (12, 10))[..., None], 3, axis=2).tobytes() for i in range(6)}
+    assert set.union(*parts(mixed)) == widened | {noise(6).tobytes()}
+
+
+def test_first_frame_of_animations_with_one_warning(root):
+    fill(root, 3, shape=(8, 8, 3))
+    red, green, blue = (Image.new("RGB", (8, 8), c) for c in ("#ff0000", "#00ff00", "#0000ff"))
+    red.save(root / "a.gif", save_all=True, append_images=[green, blue])
+    green.save(root / "b.tif", save_all=True, append_images=[blue])
+    blue.save(root / "c.webp", save_all=True, append_images=[red], lossless=True)
+    green.save(root / "d.png", save_all=True, append_images=[blue])
+    red.save(root / "still.gif")
+    for _ in range(2):  # decoded, and from the cache
+        with pytest.warns(UserWarning, match="4 files hold several frames") as caught:
+            images = load(root)
+        assert len(caught) == 1
+    flat = [tuple(x[0, 0]) for x in images.pixels if len(np.unique(x.reshape(-1, 3), axis=0)) == 1]
+    assert sorted(flat) == [(0, 0, 255)] + [(0, 255, 0)] * 2 + [(255, 0, 0)] * 2
+
+
+def test_image_size_cuts_the_centre_and_resizes(root):
+    wide = np.zeros((40, 100, 3), np.uint8)
+    wide[:, 30:70] = 255  # the centred square
+    save(root / "wide.png", wide)
+    save(root / "tall.png", wide.transpose(1, 0, 2).copy())
+    save(root / "exact.png", noise(1, (40, 40, 3)))
+    images = load(root, image_size=(40, 40))
+    assert images.pixels.shape == (3, 40, 40, 3)
+    contents = {x.tobytes() for x in images.pixels}
+    assert contents == {np.full((40, 40, 3), 255, np.uint8).tobytes(), noise(1, (40, 40, 3)).tobytes()}
+    assert load(root, image_size=(16, 24)).pixels.shape == (3, 16, 24, 3)
+
+
+def test_mixed_sizes_are_listed(root):
+    fill(root, 4), fill(root, 2, 4, shape=(30, 20, 3)), fill(root, 1, 6, shape=(300, 20, 3))
+    with pytest.raises(InputError, match=r"12x10 \(4\), 30x20 \(2\), 300x20 \(1\).*--image_size"):
+        load(root)
+    assert load(root, image_size=(16, 16)).pixels.shape == (7, 16, 16, 3)
+
+
+@pytest.mark.parametrize("shape", [(7, 12, 3), (12, 129, 3), (600, 800, 3)])
+def test_sides_the_model_does_not_take(root, shape):
+    fill(root, 3, shape=shape)
+    with pytest.raises(InputError, match=rf"{shape[0]}x{shape[1]} \(3\).*8 to 128.*--image_size"):
+        load(root)
+
+
+# Damaged files
+
+
+def test_all_damaged_files_are_listed(root):
+    fill(root, 5, shape=(64, 64, 3))
+    n_bad = damage(root)
+    with pytest.raises(InputError) as caught, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(root)
+    message = str(caught.value)
+    assert f"{n_bad} of {n_bad + 5} files cannot be read" in message and "and 1 more" in message
+    assert "--skip_bad" in message and "\n" not in message
+    assert message.count(".png'") + message.count(".jpg'") >= 6
+
+
+def test_a_bomb_that_pillow_only_warns_of_is_refused_unread(root, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300_000_000)  # 400 million: above it, below its double
+    fill(root, 3), bomb(root / "bomb.png")
+    with pytest.raises(InputError, match=r"1 of 4 .*bomb.png' \(DecompressionBombWarning"):
+        load(root, image_size=(16, 16))
+
+
+def test_skip_bad_skips_counts_and_is_instant_after_the_error(root):
+    expected = fill(root, 5, shape=(64, 64, 3))
+    n_bad = damage(root)
+    with pytest.raises(InputError):
+        load(root)
+    calls = []
+    with pytest.warns(UserWarning, match=f"{n_bad} of {n_bad + 5} files cannot be read and are skipped"):
+        images = load(root, skip_bad=True, progress=lambda *done: calls.append(done))
+    assert images.n_bad == n_bad and set.union(*parts(images)) == expected and len(images.pixels) == 5
+    assert not calls  # the cache of the failed call served
+    with pytest.raises(InputError, match="cannot be read"):
+        load(root)  # the cache does not hide the fault
+
+
+def test_labels_stay_with_their_images_where_bad_files_are_skipped(root):
+    for i in range(30):
+        save(root / "train" / f"c{i % 3}" / f"{i:02}.png", np.full((8, 8), i, np.uint8))
+        save(root / "test" / f"c{i % 3}" / f"{i:02}.png", np.full((8, 8), 100 + i, np.uint8))
+    for i in (0, 7, 8, 19):
+        (root / "train" / f"c{i % 3}" / f"{i:02}.png").write_bytes(b"")
+        (root / "test" / f"c{i % 3}" / f"{i:02}.png").write_bytes(b"")
+    with pytest.warns(UserWarning, match="8 of 60"):
+        images = load(root, skip_bad=True)
+    values = images.pixels[:, 0, 0, 0].astype(int)
+    assert images.labels.tolist() == [value % 100 % 3 for value in values]
+    assert counts(images) == (24, 2, 26) and sorted(values[images.slices["test"]] >= 100) == [True] * 26
+
+
+def test_a_folder_of_damaged_files_only(root):
+    (root / "a.png").touch()
+    with pytest.raises(InputError, match=r"1 of 1 .*no image is left"):
+        load(root, skip_bad=True)
+
+
+# The cache
+
+
+def test_second_load_decodes_nothing_and_gives_the_same(root, monkeypatch):
+    fill(root, 10)
+    calls = []
+    first = load(root, progress=lambda *done: calls.append(done))
+    assert calls == [(10, 10)] * len(calls) and calls
+    monkeypatch.setattr(image_folder, "decode", None)
+    second = load(root)
+    assert np.array_equal(first.pixels, second.pixels) and first.sha256 == second.sha256
+    assert first.sha256 == hashlib.sha256(first.pixels.tobytes()).hexdigest()
+
+
+def test_parts_are_views_of_the_map(root):
+    fill(root, 10)
+    pixels = load(root).pixels
+    assert isinstance(pixels, np.memmap) and not pixels.flags.writeable
+    assert np.shares_memory(pixels, pixels[3:7])
+
+
+@pytest.mark.parametrize("change", ["content", "new", "removed", "renamed", "size"])
+def test_any_change_of_the_folder_is_seen(root, change):
+    fill(root, 10)
+    before = load(root)
+    size = None
+    if change == "content":
+        save(root / "003.png", noise(99))
+    elif change == "new":
+        fill(root, 1, 10)
+    elif change == "removed":
+        (root / "003.png").unlink()
+    elif change == "renamed":
+        (root / "003.png").rename(root / "999.png")
+    else:
+        size = (8, 8)
+    after = load(root, image_size=size)
+    assert before.sha256 != after.sha256
+    assert len(list((root.parent / "cache").glob("*.npy"))) == 2
+
+
+@pytest.mark.parametrize("fault", ["npy cut", "npy empty", "json cut", "json gone", "npy gone"])
+def test_a_damaged_cache_is_made_again(root, fault):
+    fill(root, 10)
+    expected = load(root).sha256
+    file = next((root.parent / "cache").glob(f"*.{fault.split()[0]}"))
+    if fault.endswith("gone"):
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[: 200 if fault == "npy cut" else 0 if "empty" in fault else 5])
+    again = load(root)
+    assert again.sha256 == expected and len(again.pixels) == 10
+    assert image_folder._open_cache(file.with_suffix(""), 10) is not None
+
+
+def test_an_interrupted_decode_leaves_nothing(root, monkeypatch):
+    fill(root, 6)
+    monkeypatch.setattr(image_folder, "_BATCH", 2)
+
+    def interrupt(done, total):
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load(root, progress=interrupt)
+    assert list((root.parent / "cache").iterdir()) == []
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(root):
+    fill(root, 30)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    try:
+        with pytest.raises(InputError, match=r"cannot be kept: .*make room"):
+            load(root)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list((root.parent / "cache").iterdir()) == []
+
+
+def test_a_data_folder_that_cannot_be_written(root, tmp_path):
+    fill(root, 5)
+    (tmp_path / "file").touch()
+    images = image_folder.load_folder(root, tmp_path / "file" / ".cache")
+    assert len(images.pixels) == 5
+    assert str(tmp_path / "file") not in str(images.pixels.filename)
+    calls = []
+    image_folder.load_folder(root, tmp_path / "file" / ".cache", progress=lambda *done: calls.append(done))
+    assert not calls  # kept in the system's temporary folder
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "line\nbreak", "Bilder für Zoë", "..dots..", "x" * 200, "$(rm)", "日本"]
+)
+def test_no_name_escapes_the_cache_folder(tmp_path, name):
+    root = tmp_path / "in" / name
+    fill(root, 3)
+    cache = tmp_path / "cache"
+    image_folder.load_folder(root / ".." / name, cache)
+    assert len(list(cache.iterdir())) == 2 and sorted(path.name for path in tmp_path.iterdir()) == [
+        "cache",
+        "in",
+    ]
+    assert all(set("/\n $()") & set(path.name) == set() for path in cache.iterdir())
+
+
+def test_file_names_of_any_bytes(root):
+    fill(root, 3)
+    os.rename(root / "001.png", os.fsencode(root) + b"/\xff\xfe\n.png")
+    assert len(load(root).pixels) == 3
+    (root / "line\nbreak.png").touch()
+    with pytest.raises(InputError) as caught:
+        load(root)
+    assert "\n" not in str(caught.value) and r"line\nbreak.png" in str(caught.value)
+
+
+def test_memory_stays_bounded(root):
+    """Decoding holds one batch, not the folder: 6,000 images of 64x64 RGB are 74 MB, one batch is 3."""
+    for i in range(20):
+        save(root / f"{i}.png", noise(i, (64, 64, 3)))
+    for i in range(20, 6000):
+        os.link(root / f"{i % 20}.png", root / f"{i}.png")
+    code = """
+import sys
+from pathlib import Path
+from vae_lib.data import image_folder
+def anonymous():
+    return int(open('/proc/self/status').read().split('RssAnon:')[1].split()[0]) / 1024
+peak = before = anonymous()
+def watch(done, total):
+    global peak
+    peak = max(peak, anonymous())
+images = image_folder.load_folder(Path(sys.argv[1]), Path(sys.argv[2]), progress=watch)
+assert images.pixels.nbytes == 6000 * 64 * 64 * 3
+print(max(peak, anonymous()) - before)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code, root, root.parent / "cache"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert float(result.stdout) < 40  # MiB

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from vae_lib.latent_space import (
+    attribute_direction,
+    embed_pca,
+    embed_tsne,
+    fit_mixture_prior,
+    interpolate,
+    prior_quantile_grid,
+    traverse,
+)
+from vae_lib.metrics.probes import knn_accuracy
+
+
+def test_pca_finds_the_plane_the_codes_lie_in(rng):
+    plane = rng.standard_normal((200, 2)) * [5.0, 2.0]
+    codes = plane @ np.linalg.qr(rng.standard_normal((6, 2)))[0].T
+    coordinates, explained = embed_pca(codes)
+    assert explained.sum() == pytest.approx(1.0) and explained[0] > explained[1]
+    distances = np.linalg.norm(coordinates[:, None] - coordinates, axis=-1)
+    np.testing.assert_allclose(distances, np.linalg.norm(plane[:, None] - plane, axis=-1), atol=1e-8)
+
+
+def test_tsne_keeps_groups_apart_and_depends_only_on_the_seed(rng):
+    labels = np.repeat([0, 1, 2], 40)
+    codes = rng.standard_normal((120, 5)) + 8.0 * np.eye(5)[labels]
+    embedding = embed_tsne(codes, perplexity=10, seed=1)
+    assert knn_accuracy(embedding[::2], labels[::2], embedding[1::2], labels[1::2], n_neighbors=5) == 1.0
+    np.testing.assert_array_equal(embedding, embed_tsne(codes, perplexity=10, seed=1))
+
+
+def test_tsne_refuses_the_codes_of_a_collapsed_model():
+    with pytest.raises(ValueError, match="50 equal ones"):
+        embed_tsne(np.zeros((50, 3)), perplexity=10)
+
+
+def test_quantile_grid_has_equal_steps_of_probability_and_z1_rises_with_the_row():
+    codes, quantiles = prior_quantile_grid(5, tail=0.1)
+    np.testing.assert_allclose(quantiles, [0.1, 0.3, 0.5, 0.7, 0.9])
+    np.testing.assert_allclose(norm.cdf(codes[2, :, 0]), quantiles)
+    np.testing.assert_allclose(norm.cdf(codes[:, 3, 1]), quantiles)
+
+
+def test_traversal_moves_one_latent_at_a_time_in_the_order_given():
+    z = np.array([0.1, 0.2, 0.3])
+    codes = traverse(z, np.array([2, 0]), np.array([-1.0, 5.0]))
+    np.testing.assert_array_equal(codes, [[[0.1, 0.2, -1], [0.1, 0.2, 5]], [[-1, 0.2, 0.3], [5, 0.2, 0.3]]])
+
+
+def test_linear_interpolation_is_the_straight_line():
+    path = interpolate(np.array([[0.0, 2.0]]), np.array([[4.0, 0.0]]), 3)
+    np.testing.assert_allclose(path, [[[0, 2], [2, 1], [4, 0]]])
+
+
+def test_spherical_interpolation_keeps_the_length_and_turns_evenly():
+    path = interpolate(np.array([[3.0, 0.0]]), np.array([[0.0, 3.0]]), 4, spherical=True)[0]
+    np.testing.assert_allclose(np.linalg.norm(path, axis=-1), 3.0)
+    np.testing.assert_allclose(np.degrees(np.arctan2(path[:, 1], path[:, 0])), [0, 30, 60, 90])
+
+
+@pytest.mark.parametrize("end", [[2.0, 0.0], [-2.0, 0.0], [0.0, 0.0]])
+def test_spherical_interpolation_without_an_arc_is_the_line(end):
+    path = interpolate(np.array([[1.0, 0.0]]), np.array([end]), 3, spherical=True)
+    np.testing.assert_allclose(path, interpolate(np.array([[1.0, 0.0]]), np.array([end]), 3))
+
+
+def test_attribute_direction_is_the_difference_of_the_means(rng):
+    has_it = np.arange(100) % 3 == 0
+    z = rng.standard_normal((100, 4)) * 1e-3 + has_it[:, None] * np.array([0, 2.0, 0, -1.0])
+    np.testing.assert_allclose(attribute_direction(z, has_it), [0, 2, 0, -1], atol=1e-2)
+    with pytest.raises(ValueError, match="100 of 100"):
+        attribute_direction(z, np.ones(100))
+
+
+def test_mixture_prior_finds_the_number_of_groups_by_validation(rng):
+    def draw(n):
+        return rng.standard_normal((n, 2)) * 0.3 + 4.0 * np.eye(2)[rng.integers(0, 2, n)]
+
+    mixture = fit_mixture_prior(draw(400), draw(200), n_components=(1, 2))
+    assert mixture.n_components == 2
+    np.testing.assert_allclose(np.sort(mixture.means_.sum(axis=1)), [4, 4], atol=0.2)

@@ -1,0 +1,224 @@
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vae_lib.config import TrainConfig, annealed_beta
+from vae_lib.training import trainer
+from vae_lib.training.checkpoint import Checkpoint
+from vae_lib.training.run import Run, load_run
+from vae_lib.training.trainer import DivergenceError, train
+from vae_lib.utils.errors import InputError
+
+TINY = TrainConfig(
+    dataset="digits", latent_dim=2, epochs=3, batch_size=256, width=4, dense_units=16, learning_rate=1e-2
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, digits):
+    return train(TINY, digits, models_dir=tmp_path_factory.mktemp("models"), verbose=0)
+
+
+def test_a_run_leaves_what_the_design_says(finished, digits):
+    assert {path.name for path in finished.directory.iterdir()} - {"run.lock"} == {
+        "config.json",
+        "history.csv",
+        "metrics.json",
+        "model.keras",
+        "record.json",
+    }
+    assert finished.config == TINY and finished.name == TINY.run_name(digits.fingerprint())
+    assert finished.data["source"] == digits.source and finished.data["n_train"] == len(digits.x_train)
+    assert list(finished.history.columns) == [
+        *("epoch", "loss", "distortion", "rate", "val_loss", "val_distortion", "val_rate"),
+        *("learning_rate", "beta"),
+    ]
+    assert list(finished.history["epoch"]) == [1, 2, 3]
+    assert finished.record["threads"] and finished.record["seconds"] > 0
+
+
+def test_training_helps_and_the_scores_are_of_held_out_images(finished, digits):
+    history, metrics = finished.history, finished.metrics
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    assert metrics["test_n"] == len(digits.x_test) and metrics["val_n"] == len(digits.x_val)
+    assert metrics["test_elbo"] == pytest.approx(-metrics["test_distortion"] - metrics["test_rate"])
+    nats = metrics["test_bits_per_dim"] * 64 * np.log(2)
+    assert nats == pytest.approx(-metrics["test_elbo"])
+
+
+def test_the_loaded_model_gives_the_scores_again(finished, digits):
+    from vae_lib.training.scores import evaluate
+
+    scores = evaluate(load_run(finished.directory).model(), digits.x_test)
+    assert {f"test_{name}": value for name, value in scores.items()}.items() <= finished.metrics.items()
+
+
+def test_a_finished_run_is_not_trained_twice(finished, digits):
+    before = (finished.directory / "model.keras").stat().st_mtime_ns
+    again = train(TINY, digits, models_dir=finished.directory.parent, verbose=0)
+    assert again.metrics == finished.metrics
+    assert (finished.directory / "model.keras").stat().st_mtime_ns == before
+
+
+def assert_same_run(one: Run, other: Run):
+    pd.testing.assert_frame_equal(one.history, other.history, check_exact=True)
+    assert one.metrics == other.metrics
+    for mine, theirs in zip(one.model().weights, other.model().weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(finished, digits, tmp_path):
+    assert_same_run(finished, train(TINY, digits, models_dir=tmp_path, verbose=0))
+    other = train(dataclasses.replace(TINY, seed=1), digits, models_dir=tmp_path, verbose=0)
+    assert other.metrics["test_elbo"] != finished.metrics["test_elbo"]
+
+
+def test_the_best_weights_on_validation_are_kept_and_not_the_last(digits, tmp_path):
+    # A schedule that overshoots: the best epoch is not the last one.
+    config = dataclasses.replace(TINY, epochs=12, learning_rate=0.05, n_train=300, batch_size=64, width=8)
+    run = train(config, digits, models_dir=tmp_path, verbose=0)
+    best = run.history["val_loss"].idxmin()
+    assert run.metrics["best_epoch"] == best + 1
+    assert run.metrics["val_elbo"] == pytest.approx(-run.history["val_loss"][best], rel=0.02)
+
+
+def test_n_train_takes_the_first_images_only(digits, tmp_path):
+    run = train(dataclasses.replace(TINY, epochs=1, n_train=300), digits, models_dir=tmp_path, verbose=0)
+    assert run.data["n_train"] == 300 and run.data["n_test"] == len(digits.x_test)
+
+
+@pytest.mark.parametrize("annealing", ["linear", "cyclical"])
+def test_annealing_sets_beta_by_the_step_and_validates_at_the_full_one(digits, tmp_path, annealing):
+    config = dataclasses.replace(TINY, beta=4.0, epochs=3, annealing=annealing, anneal_epochs=1.5)
+    run = train(config, digits, models_dir=tmp_path, verbose=0)
+    steps = -(-len(digits.x_train) // 256)
+    last = [annealed_beta(steps * (epoch + 1) - 1, 4.0, annealing, 1.5 * steps) for epoch in range(3)]
+    np.testing.assert_allclose(run.history["beta"], last, rtol=1e-6)
+    history = run.history
+    np.testing.assert_allclose(
+        history["val_loss"], history["val_distortion"] + 4 * history["val_rate"], rtol=1e-5
+    )
+
+
+def test_a_batch_larger_than_the_data_is_refused_before_anything_is_written(digits, tmp_path):
+    with pytest.raises(InputError, match=r"batch_size.*1457.*received 2000"):
+        train(dataclasses.replace(TINY, batch_size=2000), digits, models_dir=tmp_path, verbose=0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_config_under_the_same_name_is_refused_with_the_difference(digits, tmp_path, monkeypatch):
+    train(dataclasses.replace(TINY, epochs=1), digits, models_dir=tmp_path, name="mine", verbose=0)
+    other = dataclasses.replace(TINY, epochs=1, latent_dim=5, beta=2.0)
+    with pytest.raises(InputError, match=r"latent_dim: 2 -> 5, beta: 1.0 -> 2.0.*--fresh"):
+        train(other, digits, models_dir=tmp_path, name="mine", verbose=0)
+    with pytest.raises(InputError, match="data: embedded digits"):
+        config = dataclasses.replace(TINY, epochs=1)
+        train(config, digits.subset(n_test=50), models_dir=tmp_path, name="mine", verbose=0)
+    monkeypatch.setattr(trainer, "RESULTS_VERSION", trainer.RESULTS_VERSION + 1)
+    with pytest.raises(InputError, match="results version: "):
+        train(dataclasses.replace(TINY, epochs=1), digits, models_dir=tmp_path, name="mine", verbose=0)
+    run = train(other, digits, models_dir=tmp_path, name="mine", fresh=True, verbose=0)
+    assert run.config == other and run.is_done
+
+
+def test_divergence_is_marked_and_its_last_finite_checkpoint_kept(digits, tmp_path):
+    config = dataclasses.replace(TINY, learning_rate=1e8, epochs=2, likelihood="bernoulli")
+    for _ in range(2):  # the second call finds the mark, and does not train again
+        with pytest.raises(DivergenceError, match="lower learning_rate"):
+            train(config, digits, models_dir=tmp_path, name="wild", verbose=0)
+    metrics = json.loads((tmp_path / "wild" / "metrics.json").read_text())
+    assert metrics["status"] == "diverged" and not (tmp_path / "wild" / "model.keras").exists()
+    with pytest.raises(InputError, match="diverged"):
+        load_run(tmp_path / "wild")
+
+
+PROGRAM = """
+import sys, json
+from vae_lib.training import trainer
+from vae_lib.config import TrainConfig
+from vae_lib.data.loading import load_dataset
+from vae_lib.training.trainer import train
+trainer.CHECKPOINT_STEPS = 3
+config = TrainConfig.from_dict(json.loads(sys.argv[1]))
+print("ready", flush=True)
+train(config, load_dataset("digits"), models_dir=sys.argv[2], verbose=0)
+"""
+
+
+def start(config: TrainConfig, models_dir: Path) -> subprocess.Popen:
+    arguments = [sys.executable, "-c", PROGRAM, json.dumps(config.to_dict()), str(models_dir)]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def wait_for_step(directory: Path, step: int, process: subprocess.Popen) -> None:
+    """Wait until a checkpoint of at least this step exists."""
+    while process.poll() is None:
+        steps = [int(path.name[5:]) for path in directory.glob("*/checkpoint/step-*")]
+        if steps and max(steps) >= step:
+            return
+        time.sleep(0.01)
+    raise AssertionError(process.stderr.read())
+
+
+@pytest.mark.parametrize("stop", [3, 5, 6])
+def test_the_batch_a_process_begins_with_makes_no_difference(finished, digits, tmp_path, monkeypatch, stop):
+    save = Checkpoint.save
+
+    def save_and_stop(checkpoint, folder):
+        save(checkpoint, folder)
+        if checkpoint.step == stop:  # 5: the process that resumes begins with an epoch's last, short batch
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer, "CHECKPOINT_STEPS", stop)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Checkpoint, "save", save_and_stop)
+        train(TINY, digits, models_dir=tmp_path, verbose=0)
+    assert_same_run(finished, train(TINY, digits, models_dir=tmp_path, verbose=0))
+
+
+LONGER = dataclasses.replace(TINY, epochs=40, batch_size=64)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, digits):
+    return train(LONGER, digits, models_dir=tmp_path_factory.mktemp("models"), verbose=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 1), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(uninterrupted, tmp_path, signum, code):
+    for step in (10, 200):
+        process = start(LONGER, tmp_path)
+        wait_for_step(tmp_path, step, process)
+        os.kill(process.pid, signum)
+        _, errors = process.communicate()
+        assert process.returncode in (code, -signum), errors
+        assert not list(tmp_path.glob("*/metrics.json"))
+    process = start(LONGER, tmp_path)
+    assert process.wait() == 0, process.stderr.read()
+    assert_same_run(uninterrupted, load_run(next(tmp_path.iterdir())))
+
+
+@pytest.mark.slow
+def test_a_second_process_is_told_who_holds_the_run_and_a_lock_left_behind_is_no_obstacle(tmp_path, digits):
+    process = start(LONGER, tmp_path)
+    wait_for_step(tmp_path, 3, process)
+    with pytest.raises(InputError, match=rf"is being trained by process {process.pid} on "):
+        train(LONGER, digits, models_dir=tmp_path, verbose=0)
+    process.kill()
+    process.wait()
+    assert list(tmp_path.glob("*/run.lock"))
+    assert train(LONGER, digits, models_dir=tmp_path, verbose=0).is_done

@@ -1,0 +1,32 @@
+import pytest
+
+from vae_lib.utils.files import atomic_write, write_json, write_text
+
+
+def test_content_is_replaced_and_nothing_is_left_beside_it(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    write_text(path, "new")
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_content_and_no_temporary_file(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def fail(temporary):
+        temporary.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        atomic_write(path, fail)
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_json_is_sorted_and_refuses_what_json_has_not(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"b": 1, "a": [0.1]})
+    assert path.read_text() == '{\n  "a": [\n    0.1\n  ],\n  "b": 1\n}\n'
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"a": float("nan")})
+    assert '"b": 1' in path.read_text()

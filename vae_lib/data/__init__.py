@@ -1,0 +1,13 @@
+"""Data sets by name, and images of one's own, in one form: `ImageDataset`."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submodules=["npz", "image_file", "image_folder", "sprites"],
+    submod_attrs={
+        "dataset": ["ImageDataset", "from_arrays"],
+        "loading": ["load_dataset", "load_or_stand_in", "known_name", "NAMES"],
+        "download": ["UnavailableError"],
+    },
+)

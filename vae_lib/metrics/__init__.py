@@ -1,0 +1,24 @@
+"""Metrics: arrays in, numbers out. No model, no file and no plot inside."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "elbo": [
+            "bits_per_dim",
+            "gaussian_kl",
+            "rate_per_dim",
+            "active_units",
+            "gaussian_log_prob",
+            "log_mean_exp",
+            "iwae",
+            "aggregate_posterior",
+        ],
+        "reconstruction": ["mse", "psnr"],
+        "sample_quality": ["frechet_distance", "kernel_distance", "precision_recall", "nearest_neighbours"],
+        "probes": ["knn_accuracy", "linear_probe_accuracy", "trustworthiness"],
+        "disentanglement": ["mig", "mutual_information", "sap", "dci", "factor_vae_score"],
+        "intervals": ["mean_interval", "paired_difference", "standard_error"],
+    },
+)

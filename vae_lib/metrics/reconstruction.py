@@ -1,0 +1,52 @@
+"""Reconstruction error of 8-bit images, from arrays alone."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vae_lib.metrics.elbo import _BLOCK
+
+
+def _squared_error(x: ArrayLike, reconstruction: ArrayLike) -> np.ndarray:
+    """Mean squared error of each image, shape (n,); a few images at a time are float64."""
+    x, reconstruction = np.asarray(x), np.asarray(reconstruction)
+    if x.shape != reconstruction.shape or x.ndim < 2 or x.size == 0:
+        raise ValueError(
+            f"`x` and `reconstruction` must be images of one shape (n, ...); received {x.shape} and "
+            f"{reconstruction.shape}. Pass both as (n, height, width, channels)."
+        )
+    blocks = [slice(i, i + _BLOCK) for i in range(0, len(x), _BLOCK)]
+    squares = (np.square(np.subtract(x[rows], reconstruction[rows], dtype=np.float64)) for rows in blocks)
+    return np.concatenate([square.reshape(len(square), -1).mean(axis=1) for square in squares])
+
+
+def mse(x: ArrayLike, reconstruction: ArrayLike) -> float:
+    """Mean squared error per pixel, on the scale 0 to 255.
+
+    Args:
+        x: Images, values 0 to 255, shape (n, ...).
+        reconstruction: Their reconstructions on the same scale, same shape.
+
+    Returns:
+        Mean over pixels and images, in squared grey levels. Lower is better.
+
+    Raises:
+        ValueError: If the shapes differ or there is no batch axis.
+    """
+    return float(_squared_error(x, reconstruction).mean())
+
+
+def psnr(x: ArrayLike, reconstruction: ArrayLike) -> float:
+    """Peak signal-to-noise ratio with peak 255: computed per image, then averaged over images.
+
+    Args:
+        x: Images, values 0 to 255, shape (n, ...).
+        reconstruction: Their reconstructions on the same scale, same shape.
+
+    Returns:
+        Mean PSNR in decibels; infinite as soon as one image is met exactly. Higher is better.
+
+    Raises:
+        ValueError: If the shapes differ or there is no batch axis.
+    """
+    with np.errstate(divide="ignore"):
+        return float(np.mean(10.0 * np.log10(255.0**2 / _squared_error(x, reconstruction))))

@@ -1,0 +1,146 @@
+"""Encoders and decoders: strided convolutions for images of any size, and a plain MLP to compare with."""
+
+import math
+import random
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from vae_lib.config import MAX_CHANNELS, MAX_SIDE, MIN_SIDE, NETWORKS
+from vae_lib.utils.errors import InputError
+
+
+@keras.saving.register_keras_serializable(package="vae_lib")
+class Sampling(layers.Layer):
+    """Draw z = z_mean + exp(z_log_var / 2) * eps with eps from N(0, I): the reparameterisation trick.
+
+    Source: Kingma and Welling 2014, arXiv:1312.6114, section 2.4.
+    """
+
+    def __init__(self, seed: int = 0, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def reseed(self, seed: int, step: int) -> None:
+        """Make the noise that follows a pure function of (seed, step)."""
+        self.seed_generator.state.assign(np.array([seed, step], dtype="uint32"))
+
+    def call(self, z_mean, z_log_var):  # (batch, latent_dim) twice -> (batch, latent_dim)
+        """Return one draw of z for each row."""
+        eps = keras.random.normal(ops.shape(z_mean), seed=self.seed_generator)
+        return z_mean + ops.exp(0.5 * z_log_var) * eps
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="vae_lib")
+def bounded_log_var(x):
+    """Bound softly to (-10, 10): 10 tanh(x / 10), close to x near zero."""
+    return 10.0 * ops.tanh(x / 10.0)
+
+
+def stage_sizes(image_shape: tuple[int, int, int]) -> list[tuple[int, int]]:
+    """Return height and width before and after each stride-2 stage, down to at most 4 by 4.
+
+    (28, 28, 1) gives [(28, 28), (14, 14), (7, 7), (4, 4)]; odd sizes round up.
+    """
+    sizes = [tuple(image_shape[:2])]
+    while max(sizes[-1]) > 4:
+        height, width = sizes[-1]
+        sizes.append((math.ceil(height / 2), math.ceil(width / 2)))
+    return sizes
+
+
+def stage_widths(image_shape: tuple[int, int, int], width: int) -> list[int]:
+    """Return the channels of each stage: `width`, doubled stage by stage up to 8 times `width`."""
+    n_stages = len(stage_sizes(image_shape)) - 1
+    return [width * 2 ** min(stage, 3) for stage in range(n_stages)]
+
+
+def make_encoder(image_shape, latent_dim, network, width, dense_units, num_classes=0) -> keras.Model:
+    """Return the network x (batch, h, w, c) in [-1, 1] -> z_mean, z_log_var (batch, latent_dim).
+
+    With classes it takes [x, one-hot labels (batch, num_classes)].
+
+    Raises:
+        InputError: If there is no such network, or it is not made for such images.
+    """
+    _check(image_shape, network)
+    x = image = keras.Input(image_shape)
+    if network == "conv":
+        for filters in stage_widths(image_shape, width):
+            x = layers.Conv2D(filters, 4, strides=2, padding="same", activation="gelu")(x)
+    x = layers.Flatten()(x)
+    inputs, x = _with_label(image, x, num_classes)
+    for _ in range(1 if network == "conv" else 2):
+        x = layers.Dense(dense_units, activation="gelu")(x)
+    z_mean = layers.Dense(latent_dim, name="z_mean")(x)
+    # Softly bounded: exp(z_log_var) can neither overflow nor vanish, and the gradient never dies.
+    z_log_var = layers.Dense(latent_dim, activation=bounded_log_var, name="z_log_var")(x)
+    return keras.Model(inputs, [z_mean, z_log_var], name="encoder")
+
+
+def make_decoder(
+    image_shape, latent_dim, network, width, dense_units, params_per_channel, num_classes=0
+) -> keras.Model:
+    """Return the network z (batch, latent_dim) -> params (batch, h, w, params_per_channel * c).
+
+    With classes it takes [z, one-hot labels (batch, num_classes)]. The convolutional one goes straight from
+    half resolution to the image: feature maps of full resolution cost most and bring little. Sizes that
+    were rounded up on the way down are cropped on the way up.
+    """
+    z = keras.Input((latent_dim,))
+    inputs, x = _with_label(z, z, num_classes)
+    x = layers.Dense(dense_units, activation="gelu")(x)
+    params_shape = (*image_shape[:2], params_per_channel * image_shape[2])
+    if network == "mlp":
+        x = layers.Dense(dense_units, activation="gelu")(x)
+        x = layers.Reshape(params_shape)(layers.Dense(math.prod(params_shape))(x))
+        return keras.Model(inputs, x, name="decoder")
+    sizes, widths = stage_sizes(image_shape), stage_widths(image_shape, width)
+    outputs = [params_shape[2], *widths[:-1]]
+    x = layers.Dense(math.prod(sizes[-1]) * widths[-1], activation="gelu")(x)
+    x = layers.Reshape((*sizes[-1], widths[-1]))(x)
+    for stage in reversed(range(len(widths))):
+        activation = "gelu" if stage else None
+        x = layers.Conv2DTranspose(outputs[stage], 4, strides=2, padding="same", activation=activation)(x)
+        crop = [(0, x.shape[axis + 1] - sizes[stage][axis]) for axis in (0, 1)]
+        if any(extra for _, extra in crop):
+            x = layers.Cropping2D(crop)(x)
+    return keras.Model(inputs, x, name="decoder")
+
+
+def initialize(network: keras.Model, seed: int) -> None:
+    """Draw every kernel anew from its own initializer, as a function of the seed alone.
+
+    Keras takes the seeds it is not given from Python's global generator, which other threads use too.
+    """
+    seeds = random.Random(seed)
+    for layer in network.layers:
+        initializer = getattr(layer, "kernel_initializer", None)
+        if initializer is not None and "seed" in initializer.get_config():
+            config = {**initializer.get_config(), "seed": seeds.randrange(2**31)}
+            layer.kernel.assign(type(initializer).from_config(config)(layer.kernel.shape))
+
+
+def _check(image_shape, network: str) -> None:
+    if network not in NETWORKS:
+        raise InputError(f"network must be one of {', '.join(NETWORKS)}; received {network!r}")
+    *sides, channels = image_shape
+    if len(sides) != 2 or not MIN_SIDE <= min(sides) <= max(sides) <= MAX_SIDE or channels > MAX_CHANNELS:
+        raise InputError(
+            f"image_shape must be (height, width, channels), sides of {MIN_SIDE} to {MAX_SIDE} pixels and 1 "
+            f"to {MAX_CHANNELS} channels; received {tuple(image_shape)}"
+        )
+
+
+def _with_label(first, x, num_classes: int):
+    """Return a network's inputs, and x with the label appended where there is one."""
+    if not num_classes:
+        return first, x
+    label = keras.Input((num_classes,))
+    return [first, label], layers.Concatenate()([x, label])

@@ -1,0 +1,105 @@
+"""Priors over z: N(0, I), and a small normalising flow that is learned with the model. Keras ops only."""
+
+import math
+
+import keras
+from keras import layers, ops
+
+from vae_lib.utils.errors import InputError
+
+
+class NormalPrior:
+    """N(0, I): the KL of a diagonal Gaussian from it has a closed form."""
+
+    name = "normal"
+
+    def rate(self, z, z_mean, z_log_var):
+        """Return KL(q(z|x) || p(z)) in nats, shape (batch,); z is not needed."""
+        return 0.5 * ops.sum(ops.square(z_mean) + ops.exp(z_log_var) - z_log_var - 1.0, axis=1)
+
+    def log_prob(self, z):
+        """Return log p(z) in nats, shape (batch,)."""
+        return normal_log_prob(z, 0.0, 0.0)
+
+    def from_normal(self, u):
+        """Turn draws of N(0, I) into draws of the prior."""
+        return u
+
+
+@keras.saving.register_keras_serializable(package="vae_lib")
+class FlowPrior(layers.Layer):
+    """A stack of affine couplings that takes z to u, distributed as N(0, I).
+
+    Each coupling leaves one half of z as it is and scales and shifts the other by functions of the first;
+    the halves swap roles from one to the next. It starts as the identity, so as N(0, I).
+
+    Source: Dinh et al. 2017, arXiv:1605.08803 (couplings); Chen et al. 2017, arXiv:1611.02731 (as a prior).
+    """
+
+    def __init__(self, latent_dim: int, n_couplings: int = 6, units: int = 64, **kwargs):
+        super().__init__(**kwargs)
+        if latent_dim < 2:
+            raise InputError(f"prior 'flow' needs latent_dim of at least 2; received {latent_dim}")
+        self.latent_dim, self.n_couplings, self.units = latent_dim, n_couplings, units
+        self.half = latent_dim // 2
+        self.networks = [self._make_network(i) for i in range(n_couplings)]
+        self.built = True
+
+    def _make_network(self, i: int) -> keras.Model:
+        kept = self.half if i % 2 == 0 else self.latent_dim - self.half
+        given = keras.Input((kept,))
+        hidden = layers.Dense(self.units, activation="gelu")(given)
+        out = layers.Dense(2 * (self.latent_dim - kept), kernel_initializer="zeros")(hidden)
+        return keras.Model(given, out, name=f"coupling_{i}")
+
+    def _halves(self, z, i: int):
+        """Return the half that coupling i keeps, and the half that it moves."""
+        first, second = ops.split(z, [self.half], axis=-1)
+        return (first, second) if i % 2 == 0 else (second, first)
+
+    def _join(self, kept, moved, i: int):
+        return ops.concatenate([kept, moved] if i % 2 == 0 else [moved, kept], axis=-1)
+
+    def _scale_and_shift(self, kept, i: int):
+        log_scale, shift = ops.split(self.networks[i](kept), 2, axis=-1)
+        return ops.tanh(log_scale), shift
+
+    def log_prob(self, z):
+        """Return log p(z) in nats, shape (batch,)."""
+        log_scales = []
+        for i in range(self.n_couplings):
+            kept, moved = self._halves(z, i)
+            log_scale, shift = self._scale_and_shift(kept, i)
+            z = self._join(kept, moved * ops.exp(log_scale) + shift, i)
+            log_scales.append(log_scale)
+        return normal_log_prob(z, 0.0, 0.0) + ops.sum(ops.concatenate(log_scales, axis=-1), axis=-1)
+
+    def rate(self, z, z_mean, z_log_var):
+        """Estimate KL(q(z|x) || p(z)) in nats by the one z drawn from q(z|x), shape (batch,)."""
+        return normal_log_prob(z, z_mean, z_log_var) - self.log_prob(z)
+
+    def from_normal(self, u):
+        """Turn draws of N(0, I) into draws of the prior: the couplings, inverted, in reverse."""
+        for i in reversed(range(self.n_couplings)):
+            kept, moved = self._halves(u, i)
+            log_scale, shift = self._scale_and_shift(kept, i)
+            u = self._join(kept, (moved - shift) * ops.exp(-log_scale), i)
+        return u
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        config = {"latent_dim": self.latent_dim, "n_couplings": self.n_couplings, "units": self.units}
+        return {**super().get_config(), **config}
+
+
+def normal_log_prob(z, mean, log_var):
+    """Return log N(z; mean, exp(log_var)) in nats, summed over the last axis."""
+    terms = ops.square(z - mean) * ops.exp(-log_var) + log_var + math.log(2.0 * math.pi)
+    return -0.5 * ops.sum(terms, axis=-1)
+
+
+def make_prior(name: str, latent_dim: int) -> NormalPrior | FlowPrior:
+    """Return the prior called `normal` or `flow`."""
+    if name not in ("normal", "flow"):
+        raise InputError(f"prior must be normal or flow; received {name!r}")
+    return NormalPrior() if name == "normal" else FlowPrior(latent_dim)

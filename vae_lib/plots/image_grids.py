@@ -1,0 +1,312 @@
+"""Figures made of images: uint8 arrays in, a matplotlib Figure out that pyplot does not keep.
+
+All images of a figure form one mosaic, drawn once: fast for hundreds of them, and at 100 or 200 dots per inch
+every image pixel covers a whole number of dots. Channels are 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA; grey
+runs from 0, black, to 255, white, in every figure. Titles say what the images are: data, means or draws.
+"""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist
+from typing import Literal
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from vae_lib.plots.style import GREY
+
+SampleKind = Literal["decoder mean", "draw from p(x|z)"]
+
+DOTS = 100  # per inch, on the screen; twice that in an exported file
+WIDTH = 9.6  # inches a mosaic may take before its pixels shrink
+CELL = 1.1  # inches a single image may take
+ACCENT = "#e76300"
+
+
+def image_grid(
+    images: np.ndarray,
+    *,
+    n_cols: int = 10,
+    title: str | None = None,
+    row_labels: Sequence[str] | None = None,
+    col_labels: Sequence[str] | None = None,
+) -> Figure:
+    """Show images row by row; the last row may be ragged.
+
+    Args:
+        images: uint8, shape (n, height, width, channels).
+        n_cols: Images in a row.
+        title: Title.
+        row_labels: Label of each row.
+        col_labels: Label of each column.
+    """
+    images = _checked(images, 4)
+    n_cols = min(n_cols, len(images))
+    n_rows = -(-len(images) // n_cols)
+    cells = [images[row * n_cols : (row + 1) * n_cols] for row in range(n_rows)]
+    return _mosaic_figure(cells, title=title, row_labels=row_labels, col_labels=col_labels)
+
+
+def reconstruction_grid(
+    x: np.ndarray,
+    reconstruction: np.ndarray | Mapping[str, np.ndarray],
+    *,
+    n_cols: int = 12,
+    annotations: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Show originals above their reconstructions, by one model or by several.
+
+    Args:
+        x: Original images, uint8, shape (n, height, width, channels).
+        reconstruction: Means of p(x|z) for the same images, same shape; or model name -> such images.
+        n_cols: Images in a row; more of them continue below, originals again above reconstructions.
+        annotations: A short text under each reconstruction, such as "24.1 dB": n of them, or model name -> n.
+        title: Title; what the images are where left out.
+    """
+    several = isinstance(reconstruction, Mapping)
+    rows = dict(reconstruction) if several else {"reconstruction\n(mean of p(x|z))": reconstruction}
+    x = _checked(x, 4)
+    for name, images in rows.items():
+        if np.shape(images) != x.shape:
+            raise ValueError(f"{name!r} has shape {np.shape(images)}; give the shape of x, {x.shape}")
+    notes = annotations if several or annotations is None else {next(iter(rows)): annotations}
+    texts = None if notes is None else [[], *(list(notes.get(name, [])) for name in rows)]
+    if title is None and several:
+        title = "Originals, and each model's reconstructions (means of p(x|z))"
+    sheets, labels = [x, *(_checked(images, 4) for images in rows.values())], ["original", *rows]
+    starts = range(0, len(x), n_cols)
+    cells = [sheet[i : i + n_cols] for i in starts for sheet in sheets]
+    if texts is not None:
+        texts = [row[i : i + n_cols] for i in starts for row in texts]
+    return _mosaic_figure(cells, title=title, row_labels=labels * len(starts), texts=texts)
+
+
+def sample_grid(
+    samples: np.ndarray, *, kind: SampleKind, n_cols: int = 10, prior: str = "p(z)", title: str | None = None
+) -> Figure:
+    """Show images generated from the prior, and say whether they are decoder means or draws.
+
+    Args:
+        samples: uint8, shape (n, height, width, channels).
+        kind: "decoder mean" or "draw from p(x|z)".
+        n_cols: Images in a row.
+        prior: Where z was drawn from.
+        title: What stands before the kind in the title, such as the model's name.
+    """
+    return image_grid(samples, n_cols=n_cols, title=f"{title or 'Samples'}: {_named(kind)}, z ~ {prior}")
+
+
+def interpolation_grid(
+    images: np.ndarray, *, ends: Literal["original", "reconstruction"], title: str | None = None
+) -> Figure:
+    """Show paths between pairs of images in latent space, a row each, with both ends framed.
+
+    Args:
+        images: uint8, shape (n_pairs, steps, height, width, channels). With ends "original" the first and the
+            last column are the data and the steps between them lead from one reconstruction to the other;
+            with ends "reconstruction" the path is all there is.
+        ends: What the first and the last column show.
+        title: Title; what the images are where left out.
+    """
+    images = _checked(images, 5)
+    if ends not in ("original", "reconstruction"):
+        raise ValueError(f"ends is {ends!r}; choose 'original' or 'reconstruction'")
+    steps = images.shape[1]
+    inner = np.linspace(0, 1, steps - 2 if ends == "original" else steps)
+    labels = [f"t = {value:.2g}" if i == 0 else f"{value:.2g}" for i, value in enumerate(inner)]
+    if ends == "original":
+        labels = ["original A", *labels, "original B"]
+    title = title or f"Interpolation in latent space: decoder means; framed: the {ends}s at both ends"
+    figure = _mosaic_figure(list(images), title=title, col_labels=labels)
+    ax, shape = figure.axes[0], images.shape[2:4]
+    bottom, right = np.array(ax.images[0].get_array().shape[:2]) - 0.5
+    width = shape[1] * _geometry(*shape)[0]
+    for left in (-0.5, right - width):
+        frame = {"fill": False, "edgecolor": ACCENT, "linewidth": 1.8, "clip_on": False}
+        ax.add_patch(Rectangle((left, -0.5), width, bottom + 0.5, **frame))
+    return figure
+
+
+def manifold_grid(images: np.ndarray, quantiles: Sequence[float], *, title: str | None = None) -> Figure:
+    """Show the plane of a 2-D latent space at quantiles of the prior N(0, 1), tails and all.
+
+    Args:
+        images: uint8, shape (k, k, height, width, channels): `images[i, j]` is decoded from z0 at quantile j
+            and z1 at quantile i. Row 0 is drawn at the bottom, so that z1 rises upwards.
+        quantiles: The k probabilities, rising, inside (0, 1).
+        title: Title; what the images are, and how much of the prior they span, where left out.
+    """
+    images, quantiles = _checked(images, 5), np.asarray(quantiles, dtype=float)
+    if images.shape[:2] != (quantiles.size, quantiles.size):
+        raise ValueError(f"images form a {images.shape[:2]} grid; one quantile for each row and column")
+    if quantiles.min() <= 0 or quantiles.max() >= 1 or np.any(np.diff(quantiles) <= 0):
+        raise ValueError(f"quantiles are {quantiles.tolist()}; give rising probabilities inside (0, 1)")
+    if title is None:
+        inside = quantiles[-1] - quantiles[0]
+        title = f"Decoder means over the latent plane: {inside:.3g} of the prior mass on each axis"
+    every = -(-quantiles.size // 10)
+    names = [f"{round(NormalDist().inv_cdf(q), 2) + 0.0:.2f}\n({q:.3g})".replace("-", "−") for q in quantiles]
+    names = [name if min(i, len(names) - 1 - i) % every == 0 else "" for i, name in enumerate(names)]
+    axes = {"xlabel": "z0 (quantile of the prior)", "ylabel": "z1 (quantile of the prior)"}
+    return _mosaic_figure(list(images[::-1]), title=title, row_labels=names[::-1], col_labels=names, **axes)
+
+
+def traversal_grid(
+    images: np.ndarray,
+    *,
+    dims: Sequence[int],
+    rates: Sequence[float],
+    values: Sequence[float],
+    title: str | None = None,
+) -> Figure:
+    """Show what each latent changes while the others stay, a row each, in the order given.
+
+    Args:
+        images: Decoder means, uint8, shape (n_dims, steps, height, width, channels).
+        dims: Index of the latent in each row; order them by rate, so that dead ones come last.
+        rates: Rate of the latent in each row, in nats.
+        values: Value of the latent in each column.
+        title: Title; what the images are where left out.
+    """
+    images = _checked(images, 5)
+    if not images.shape[:2] == (len(dims), len(values)) == (len(rates), len(values)):
+        raise ValueError(
+            f"images form a {images.shape[:2]} grid, with {len(dims)} dims, {len(rates)} rates and "
+            f"{len(values)} values; give one dim and rate a row and one value a column"
+        )
+    rows = [f"z{dim} · {rate:.1f} nats" for dim, rate in zip(dims, rates, strict=True)]
+    columns = [f"{value:+.3g}".replace("-", "−") if value else "0" for value in values]
+    title = title or "Traversals: decoder means, one latent at a time"
+    labels = {"row_labels": rows, "col_labels": columns, "xlabel": "value of the latent"}
+    return _mosaic_figure(list(images), title=title, **labels)
+
+
+def conditional_grid(
+    images: np.ndarray,
+    class_names: Sequence[str],
+    *,
+    kind: SampleKind = "decoder mean",
+    title: str | None = None,
+) -> Figure:
+    """Show images generated for each class, a row each.
+
+    Args:
+        images: uint8, shape (classes, n, height, width, channels).
+        class_names: Name of each class.
+        kind: "decoder mean" or "draw from p(x|z)".
+        title: What stands before the kind in the title.
+    """
+    images = _checked(images, 5)
+    title = f"{title or 'Samples by class'}: {_named(kind).replace('p(x|z)', 'p(x|z, class)')}"
+    return _mosaic_figure(list(images), title=title, row_labels=[str(name) for name in class_names])
+
+
+def _named(kind: str) -> str:
+    plural = {"decoder mean": "decoder means (no pixel noise)", "draw from p(x|z)": "draws from p(x|z)"}
+    if kind not in plural:
+        raise ValueError(f"kind is {kind!r}; choose from {list(plural)}")
+    return plural[kind]
+
+
+def _checked(images: np.ndarray, ndim: int) -> np.ndarray:
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != ndim or not 1 <= images.shape[-1] <= 4 or not images.size:
+        axes = "n" if ndim == 4 else "rows, columns"
+        raise ValueError(
+            f"images are {images.dtype} of shape {images.shape}; give uint8 ({axes}, height, width, 1 to 4)"
+        )
+    return images
+
+
+def _geometry(height: int, width: int) -> tuple[int, int]:
+    """Array pixels per image pixel (small images get several, to keep gaps thin) and per gap."""
+    scale = max(1, round(16 / max(height, width)))
+    return scale, max(1, round(0.05 * scale * max(height, width)))
+
+
+def _mosaic(cells: Sequence[np.ndarray], row_gap: int) -> np.ndarray:
+    """One white canvas with all rows of images: (rows, columns) if grey, else with 3 or 4 channels."""
+    channels = cells[0].shape[-1]
+    if channels == 2:  # grey and alpha
+        cells, channels = [np.concatenate([row[..., :1].repeat(3, -1), row[..., 1:]], -1) for row in cells], 4
+    height, width = cells[0].shape[1:3]
+    scale, gap = _geometry(height, width)
+    height, width, n_cols = height * scale, width * scale, max(len(row) for row in cells)
+    shape = (len(cells) * (height + row_gap) - row_gap, n_cols * (width + gap) - gap, channels)
+    canvas = np.full(shape, 255, dtype=np.uint8)
+    for i, row in enumerate(cells):
+        for j, image in enumerate(row.repeat(scale, axis=1).repeat(scale, axis=2)):
+            top, left = i * (height + row_gap), j * (width + gap)
+            canvas[top : top + height, left : left + width] = image
+    return canvas[..., 0] if channels == 1 else canvas
+
+
+def _mosaic_figure(
+    cells: Sequence[np.ndarray],
+    *,
+    title: str | None = None,
+    row_labels: Sequence[str] | None = None,
+    col_labels: Sequence[str] | None = None,
+    xlabel: str | None = None,
+    ylabel: str | None = None,
+    texts: Sequence[Sequence[str]] | None = None,
+) -> Figure:
+    """Draw rows of images (n, height, width, channels), with labels around and texts under single images.
+
+    Column labels stand above the images, or below them if they belong to a named axis.
+    """
+    height, width = cells[0].shape[1:3]
+    (scale, gap), n_cols = _geometry(height, width), max(len(row) for row in cells)
+    pitch = width * scale + gap
+    dots = min(WIDTH * DOTS / (n_cols * pitch), CELL * DOTS / max(pitch, height * scale + gap))
+    dots = float(np.floor(dots)) if dots >= 1 else dots  # dots per array pixel
+    row_gap = gap if texts is None else round(16 / dots)
+    canvas = _mosaic(cells, row_gap)
+    inches = np.array(canvas.shape[1::-1]) * dots / DOTS
+    figure = plt.figure(figsize=inches, dpi=DOTS, layout="none")
+    plt.close(figure)  # notebooks display it, pyplot does not keep it
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.imshow(canvas, cmap="gray", vmin=0, vmax=255, interpolation="nearest" if dots >= 1 else "auto")
+    middles = np.arange(n_cols) * pitch + (pitch - gap - 1) / 2
+    middle = (height * scale - 1) / 2
+    levels = np.arange(len(cells)) * (height * scale + row_gap) + middle
+    _label_axis(ax, "y", levels, row_labels)
+    _label_axis(ax, "x", middles, col_labels)
+    ax.spines[:].set_visible(False)
+    ax.grid(visible=False)
+    ax.tick_params(top=False, labeltop=xlabel is None, labelbottom=xlabel is not None, length=0)
+    ax.set_xlabel(xlabel, fontsize=9.5)
+    ax.set_ylabel(ylabel, fontsize=9.5)
+    for level, row in zip(levels, texts or [], strict=False):
+        for at, text in zip(middles, row, strict=False):
+            ax.text(at, level + middle + 2 / dots, text, ha="center", va="top", fontsize=8, color=GREY)
+    if title:
+        lines = textwrap.fill(title, round(13 * max(inches[0], 4.5)), break_long_words=False)
+        ax.set_title(lines, loc="left", fontsize=10.5, fontweight="bold")
+    return _fit(ax, inches)
+
+
+def _label_axis(ax: Axes, which: str, places: np.ndarray, labels: Sequence[str] | None) -> None:
+    """Write the labels at these places along the "x" or "y" axis; empty ones leave their place blank."""
+    if labels is not None and len(labels) != len(places):
+        raise ValueError(f"{len(labels)} labels for {len(places)} rows or columns; give one for each")
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    if labels is None:
+        axis.set_ticks([])
+    else:
+        axis.set_ticks(places, labels, fontsize=8.5)
+
+
+def _fit(ax: Axes, inches: np.ndarray, margin: float = 0.06) -> Figure:
+    """Grow the figure around axes of this size until every label is inside, on whole dots."""
+    figure = ax.figure
+    box = figure.get_tightbbox()
+    corner = np.ceil((margin - box.min) * DOTS) / DOTS
+    size = np.ceil((corner + box.max + margin) * DOTS) / DOTS
+    figure.set_size_inches(size)
+    ax.set_position((*(corner / size), *(inches / size)))
+    return figure

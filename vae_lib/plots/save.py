@@ -1,0 +1,165 @@
+"""The one place that writes figures and animations: same picture, same bytes, and no half-written file."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+from PIL import Image
+
+from vae_lib.plots.style import style
+from vae_lib.utils.files import atomic_write, naming, sync
+
+# Of the layout: passes at most, when it is at rest, and how precise it is, in widths of a figure.
+_PASSES, _STILL, _DECIMALS = 10, 1e-9, 6
+_MARGIN = 0.08  # inches
+
+
+@style()
+def save_figure(
+    figure: Figure,
+    name: str,
+    *,
+    directory: str | Path = "images",
+    formats: Sequence[str] = ("png", "svg"),
+    metadata: Mapping[str, object] | None = None,
+    dpi: int = 200,
+) -> list[Path]:
+    """Write a figure in each format: the same figure gives the same bytes, and all files appear or none.
+
+    Args:
+        figure: The figure; it stays as it is.
+        name: File name without its ending, such as "03_rate_distortion".
+        directory: Where to write; made if missing.
+        formats: Of "png" and "svg".
+        metadata: What the figure shows, such as source, seeds and runs. `source` goes into the field Source
+            of both formats, all of it as JSON into the field Description.
+        dpi: Pixels per inch of the PNG, and of what is rasterised in the SVG.
+
+    Raises:
+        ValueError: If the name could leave the directory, or a format is unknown.
+        OSError: If writing fails; the files of before are then untouched.
+    """
+    unknown = sorted(set(formats) - {"png", "svg"})
+    if unknown:
+        raise ValueError(f"formats has {unknown}; choose from 'png' and 'svg'")
+    name = _checked_name(name)
+    fields = {"Title": name, "Description": _describe(metadata)}
+    if metadata and "source" in metadata:
+        fields["Source"] = str(metadata["source"])
+    fixed = {"png": {"Software": "vae_lib"}, "svg": {"Creator": "vae_lib", "Date": None}}
+    contents = {}
+    with _settled(figure):
+        whole = figure.get_tightbbox().padded(_MARGIN)
+        layout = {"dpi": dpi, "bbox_inches": whole, "facecolor": "white"}
+        for kind in formats:
+            buffer = BytesIO()
+            figure.savefig(buffer, format=kind, metadata=fields | fixed[kind], **layout)
+            contents[Path(directory) / f"{name}.{kind}"] = buffer.getvalue()
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    _write_together(contents)
+    return list(contents)
+
+
+def save_animation(
+    frames: np.ndarray,
+    name: str,
+    *,
+    directory: str | Path = "images",
+    seconds_per_frame: float = 0.1,
+    scale: int = 4,
+    metadata: Mapping[str, object] | None = None,
+) -> Path:
+    """Write frames as a GIF that repeats, each pixel `scale` pixels wide; same frames, same bytes.
+
+    Args:
+        frames: uint8 images, shape (n, height, width, channels) with 1 (grey) or 3 (RGB) channels.
+        name: File name without its ending.
+        directory: Where to write; made if missing.
+        seconds_per_frame: Time each frame is shown; GIF counts in hundredths of a second.
+        scale: Whole factor by which the frames are enlarged.
+        metadata: What the frames show, as in `save_figure`; stored as JSON in the GIF's comment.
+
+    Raises:
+        ValueError: If the frames are not such images, or the name could leave the directory.
+        OSError: If writing fails; the file of before is then untouched.
+    """
+    frames = np.asarray(frames)
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] not in (1, 3) or not len(frames):
+        raise ValueError(
+            f"frames are {frames.dtype} of shape {frames.shape}; give uint8 (n, height, width, 1 or 3)"
+        )
+    large = frames.repeat(scale, axis=1).repeat(scale, axis=2)
+    first, *rest = [Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame) for frame in large]
+    path = Path(directory) / f"{_checked_name(name)}.gif"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = {
+        "duration": round(1000 * seconds_per_frame),
+        "loop": 0,
+        "comment": _describe(metadata).encode(),
+    }
+    atomic_write(path, lambda file: first.save(file, save_all=True, append_images=rest, **options))
+    return path
+
+
+@contextmanager
+def _settled(figure: Figure) -> Iterator[None]:
+    """Lay the figure out until nothing moves, and hold it so: every save and format then shows the same."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        before = None
+        for _ in range(_PASSES):  # each leaves a thousandth or so of the movement before
+            engine.execute(figure)
+            now = np.array([ax.get_position().bounds for ax in figure.axes])
+            if before is not None and np.abs(now - before).max(initial=0.0) < _STILL:
+                break
+            before = now
+        figure.set_layout_engine("none")
+        for ax in figure.axes:  # the solver's last bits depend on where its variables lie in memory
+            in_layout, place = ax.get_in_layout(), ax.get_position(original=True)
+            ax.set_position(Bbox(place.get_points().round(_DECIMALS)), which="original")
+            ax.set_in_layout(in_layout)
+    figure.draw_without_rendering()  # some labels find their place when drawn
+    try:  # a figure without a layout would take up the style's while it is saved
+        with mpl.rc_context({"figure.constrained_layout.use": False}):
+            yield
+    finally:
+        if engine is not None:
+            figure.set_layout_engine(engine)
+
+
+def _describe(metadata: Mapping[str, object] | None) -> str:
+    """The metadata as canonical JSON; NumPy values become plain ones."""
+    options = {"sort_keys": True, "ensure_ascii": False}
+    plain = {"default": lambda value: value.tolist() if hasattr(value, "tolist") else str(value)}
+    return json.dumps(dict(metadata or {}), **options, **plain)
+
+
+def _checked_name(name: str) -> str:
+    """The name itself, if it is a plain file name on every system."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        clean = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:100] or "figure"
+        raise ValueError(f"name is {name!r}; use letters, digits, '.', '_' and '-' only, as in {clean!r}")
+    return name
+
+
+def _write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write every file beside its target, and only when all lie on the disk put them into place."""
+    staged = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in contents}
+    try:
+        for path, temporary in staged.items():
+            with naming(path):
+                temporary.write_bytes(contents[path])
+                sync(temporary)
+        for path, temporary in staged.items():
+            os.replace(temporary, path)
+    finally:
+        for temporary in staged.values():
+            temporary.unlink(missing_ok=True)

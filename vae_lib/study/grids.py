@@ -1,0 +1,119 @@
+"""The comparisons that a study makes: presets by name, or one's own; and how much is trained for each."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+from vae_lib.config import STUDIES, Protocol, TrainConfig
+from vae_lib.utils.errors import InputError
+
+
+def grid(base: TrainConfig, **axes) -> list[TrainConfig]:
+    """Return a config for every combination of the values of some fields.
+
+    Args:
+        base: Every other field.
+        axes: Field name -> values, such as `latent_dim=(2, 8, 32), seed=range(3)`.
+    """
+    combinations = itertools.product(*axes.values())
+    return [dataclasses.replace(base, **dict(zip(axes, values, strict=True))) for values in combinations]
+
+
+def shard(configs: list[TrainConfig], number: int, of: int) -> list[TrainConfig]:
+    """Return the `number`-th of so many disjoint parts of a study, counted from 1, for a job array.
+
+    Raises:
+        InputError: If there is no such part.
+    """
+    if not 1 <= number <= of:
+        raise InputError(f"shard must be from 1/{of} to {of}/{of}; received {number}/{of}")
+    return list(dict.fromkeys(configs))[number - 1 :: of]
+
+
+REAL = ("fashion_mnist", "cifar10")
+
+LATENT_DIM = 32  # where something else is compared
+
+# Cheaper than an evaluation of one model: a study has many.
+PROTOCOL = Protocol(
+    seeds=(0, 1), n_samples=2000, n_iwae=100, iwae_k=20, n_codes=5000, n_pairs=1000, n_tsne=500, n_dci=1000,
+    n_copied=10_000,
+)  # fmt: skip
+
+
+def comparisons(preset: str) -> dict[str, list[TrainConfig]]:
+    """Return the configs of each comparison; a config may serve in several, and is trained once.
+
+    Args:
+        preset: `smoke`, a test on embedded data; `quick`, minutes, one seed; `full`, hours, three seeds.
+
+    Raises:
+        InputError: If there is no such preset.
+    """
+    if preset == "smoke":
+        base = TrainConfig(dataset="digits", latent_dim=4, epochs=1, n_train=500, width=4, dense_units=16)
+        return {
+            "latent_size": grid(base, latent_dim=(2, 4), seed=(0, 1)),
+            "beta": grid(base, beta=(1.0, 4.0), seed=(0, 1)),
+        }
+    if preset == "quick":
+        base = TrainConfig(latent_dim=LATENT_DIM, epochs=3, n_train=12_000)
+        return {
+            "latent_size": grid(base, dataset=REAL, latent_dim=(2, 8, 32)),
+            "beta": grid(base, dataset=REAL[:1], beta=(0.25, 1.0, 4.0, 16.0)),
+        }
+    if preset == "full":
+        base, seeds = TrainConfig(latent_dim=LATENT_DIM, epochs=5), range(3)
+        betas = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+        sprites = TrainConfig(dataset="sprites", latent_dim=10, epochs=40)
+        return {
+            "data_set": grid(base, dataset=(*REAL, "mnist"), seed=seeds),
+            "latent_size": grid(base, dataset=REAL, latent_dim=(2, 4, 8, 16, 32, 64, 128), seed=seeds),
+            "beta": grid(base, dataset=REAL, beta=betas, seed=seeds),
+            "disentanglement": grid(sprites, beta=(1.0, 2.0, 4.0, 8.0, 16.0, 32.0), seed=range(5)),
+            "likelihood": grid(base, likelihood=("bernoulli", "discretized_logistic"), seed=seeds),
+            "prior": grid(base, prior=("normal", "flow"), seed=seeds),
+            "conditional": grid(base, conditional=(False, True), seed=seeds),
+        }
+    raise InputError(f"preset must be one of {', '.join(STUDIES)}; received {preset!r}")
+
+
+def sweep(
+    base: TrainConfig, latent_dims: Sequence[int], betas: Sequence[float], n_seeds: int
+) -> dict[str, list[TrainConfig]]:
+    """Return a comparison of latent sizes, at the first beta, and one of betas, at the last size.
+
+    Args:
+        base: What all runs share: the data set, the epochs.
+        latent_dims: Sizes of z.
+        betas: Weights of the rate.
+        n_seeds: Runs of each cell, with the seeds 0, 1, ...
+    """
+    base = dataclasses.replace(base, latent_dim=latent_dims[-1], beta=betas[0])
+    sizes = grid(base, latent_dim=latent_dims, seed=range(n_seeds))
+    found = {"latent_size": sizes} if len(latent_dims) > 1 else {}
+    if len(betas) > 1 or not found:
+        found["beta"] = grid(base, beta=betas, seed=range(n_seeds))
+    return found
+
+
+def all_configs(preset: str) -> list[TrainConfig]:
+    """Return the configs of all comparisons of a preset, each once."""
+    return each_once(comparisons(preset))
+
+
+def each_once(comparisons: dict[str, list[TrainConfig]]) -> list[TrainConfig]:
+    """Return the configs of all comparisons, each once."""
+    return list(dict.fromkeys(config for configs in comparisons.values() for config in configs))
+
+
+def showcase() -> dict[str, TrainConfig]:
+    """Return the models that come with their weights, to look into at once; trained longer than a cell."""
+    base = TrainConfig(epochs=20)
+    models = {
+        f"{config.dataset}-z{config.latent_dim}": config
+        for config in grid(base, dataset=(*REAL, "mnist"), latent_dim=(LATENT_DIM, 2))
+    }
+    labelled = dataclasses.replace(base, latent_dim=16, conditional=True)
+    sprites = TrainConfig(dataset="sprites", latent_dim=10, beta=16.0, epochs=60)
+    return {**models, "fashion_mnist-conditional": labelled, "sprites-beta": sprites}

@@ -1,0 +1,139 @@
+"""Readings: what the notebook says of its figures, in sentences written from the tables behind them."""
+
+import pandas as pd
+
+from vae_lib.study.comparisons import between
+
+_DRAWS = "test_frechet_distance_of_draws from p(x|z), {} prior"
+
+
+def of_bits(bits: pd.DataFrame) -> str:
+    """Compare what a dimension costs under the VAE and under a lossless coder.
+
+    Args:
+        bits: Columns `data set`, `model` ("VAE, shown", "WebP" and, if it was of these pixels, "VAE, study")
+            and `bits`.
+    """
+    lines = []
+    for name, rows in bits.groupby("data set", sort=False):
+        found = rows.groupby("model")["bits"].mean()
+        vae, webp = found["VAE, shown"], found["WebP"]
+        study = f" ({found['VAE, study']:.2f} in the study)" if "VAE, study" in found else ""
+        verb = "fewer" if vae < webp else "more"
+        lines.append(
+            f"A dimension of {name} costs {vae:.2f} bits under the model shown{study}, "
+            f"{abs(webp - vae):.2f} {verb} than in lossless WebP."
+        )
+    return " ".join(lines)
+
+
+def of_codes(accuracy: pd.DataFrame) -> str:
+    """Say how often neighbours among codes name the class, against raw pixels and a PCA.
+
+    Args:
+        accuracy: Index (data set, what the reader sees), column `10-NN`, a share.
+    """
+    lines = []
+    for name, rows in accuracy["10-NN"].groupby(level=0, sort=False):
+        found = rows.droplevel(0)
+        codes = found["z_mean of the VAE"]
+        gains = [100 * (codes - found[view]) for view in ("raw pixels", "PCA, 32 axes")]
+        lines.append(
+            f"on {name}, neighbours among codes name the class of {codes:.0%} of images, {gains[0]:+.0f} "
+            f"points against raw pixels and {gains[1]:+.0f} against PCA"
+        )
+    return _sentence("; ".join(lines))
+
+
+def of_latent_size(runs: pd.DataFrame) -> str:
+    """Say where bits per dimension are lowest, and what they are at both ends.
+
+    Args:
+        runs: A row per run, with the columns `data set`, `latent_dim` and `test_bits_per_dim`.
+    """
+    lines = []
+    for name, rows in runs.groupby("data set", sort=False):
+        bits = rows.groupby("latent_dim")["test_bits_per_dim"].mean()
+        first, best, last = bits.index[0], bits.idxmin(), bits.index[-1]
+        end = "" if best == last else f"; at {last} they are {bits[last]:.2f}"
+        lines.append(
+            f"On {name} bits per dimension fall from {bits[first]:.2f} at {first} latents to "
+            f"{bits[best]:.2f} at {best}{end}."
+        )
+    return " ".join(lines)
+
+
+def of_beta(runs: pd.DataFrame) -> str:
+    """Say at which beta the bound is best, and what becomes of rate, detail and classes along the sweep.
+
+    Args:
+        runs: A row per run, with the columns `data set`, `beta` and the test scores.
+    """
+    lines = []
+    for name, rows in runs.groupby("data set", sort=False):
+        mean = rows.groupby("beta")[
+            ["test_bits_per_dim", "test_rate", "test_psnr", "test_knn_accuracy"]
+        ].mean()
+        low, high, best = mean.iloc[0], mean.iloc[-1], mean["test_bits_per_dim"].idxmin()
+        close = between(rows, "beta", 1.0, best, "test_bits_per_dim")
+        apart = f" ({close.difference:+.3f} ± {close.half_width:.3f} bits from beta 1, within the noise)"
+        told = "" if best == 1 or close.direction else apart
+        lines.append(
+            f"On {name} the bound is best at beta {best:g}{told}. From beta "
+            f"{mean.index[0]:g} to {mean.index[-1]:g} the rate goes from {low['test_rate']:.0f} to "
+            f"{high['test_rate']:.0f} nats, reconstructions from {low['test_psnr']:.1f} to "
+            f"{high['test_psnr']:.1f} dB, and neighbours that name the class from "
+            f"{low['test_knn_accuracy']:.0%} to {high['test_knn_accuracy']:.0%}."
+        )
+    return " ".join(lines)
+
+
+def of_disentanglement(runs: pd.DataFrame) -> str:
+    """Say what becomes of MIG and of active latents, and how far seeds of one beta lie apart.
+
+    Args:
+        runs: A row per run, with the columns `beta`, `test_mig` and `test_active_units`.
+    """
+    by_beta = runs.groupby("beta")
+    mig, active = by_beta["test_mig"], by_beta["test_active_units"].mean()
+    low, high, widest = active.index[0], mig.mean().idxmax(), (mig.max() - mig.min()).idxmax()
+    return (
+        f"MIG rises from {mig.mean()[low]:.2f} at beta {low:g} to {mig.mean()[high]:.2f} at beta {high:g}, "
+        f"while {active[low]:.1f} active latents become {active[high]:.1f}. At beta {widest:g} alone, seeds "
+        f"span {mig.min()[widest]:.2f} to {mig.max()[widest]:.2f}: one of them could have told any story."
+    )
+
+
+def of_priors(runs: pd.DataFrame) -> str:
+    """Say how near draws from each prior come to real images.
+
+    Args:
+        runs: A row per run, with the columns `prior` and the Fréchet distances of the scorecard.
+    """
+    means = runs.groupby("prior")[[_DRAWS.format("own"), _DRAWS.format("mixture")]].mean()
+    normal, flow = means.loc["normal"], means.loc["flow"]
+    return (
+        f"The Fréchet distance of draws falls from {normal.iloc[0]:.1f} under N(0, I) to {flow.iloc[0]:.1f} "
+        f"with the learned flow, and to {normal.iloc[1]:.1f} where z comes from a mixture fitted to the "
+        "codes of the model with N(0, I)."
+    )
+
+
+def of_labels(runs: pd.DataFrame) -> str:
+    """Say what telling the label does to the codes, and how often the class asked for is what comes.
+
+    Args:
+        runs: A row per run, with the columns `conditional` and the test scores.
+    """
+    means = runs.groupby("conditional")[["test_knn_accuracy", "test_linear_probe_accuracy"]].mean()
+    (knn, probe), (knn_told, probe_told) = means.loc[False], means.loc[True]
+    judged = runs[runs["conditional"]]["test_classifier_accuracy_of_decoder means, own prior"].mean()
+    return (
+        f"With the label told, 10-NN of codes falls from {knn:.0%} to {knn_told:.0%} and the linear probe "
+        f"from {probe:.0%} to {probe_told:.0%}; the classifier finds the class that was asked for in "
+        f"{judged:.0%} of decoder means."
+    )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."

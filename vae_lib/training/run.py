@@ -1,0 +1,210 @@
+"""Run: what one training leaves in `models/<name>/`, and how it is found and loaded again."""
+
+import contextlib
+import json
+import os
+import platform
+import re
+import shutil
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from vae_lib.config import TrainConfig
+from vae_lib.models.weights import load_weights
+from vae_lib.utils.errors import InputError
+from vae_lib.utils.files import write_json
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory.
+
+    `config.json` says what was asked for and of which data, `history.csv` has a row per epoch,
+    `model.keras` the weights that were best on validation, `record.json` machine and wall time, and
+    `metrics.json`, written last, the scores: its presence means that the run is done.
+    """
+
+    directory: Path
+
+    @property
+    def name(self) -> str:
+        """The directory's name, whichever way it was reached."""
+        return Path(os.path.abspath(self.directory)).name
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do here: finished, or diverged."""
+        return (self.directory / "metrics.json").is_file()
+
+    @cached_property
+    def description(self) -> dict:
+        """`config.json`: the config, the data set's name, source, fingerprint and sizes."""
+        return self._read_json("config.json", "config", "data")
+
+    @property
+    def config(self) -> TrainConfig:
+        """What was asked for."""
+        return TrainConfig.from_dict(self.description["config"])
+
+    @property
+    def data(self) -> dict:
+        """The data set: name, source, fingerprint, image_shape, sizes."""
+        return self.description["data"]
+
+    @cached_property
+    def metrics(self) -> dict:
+        """The scores; nats per image unless the name says otherwise."""
+        return self._read_json("metrics.json", "status")
+
+    @cached_property
+    def record(self) -> dict:
+        """Machine, versions and wall time: what may differ between two equal runs."""
+        return self._read_json("record.json")
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """A row per epoch: epoch, loss, distortion, rate, their val_ twins, learning_rate, beta."""
+        path = self.directory / "history.csv"
+        try:
+            history = pd.read_csv(path)
+            if "val_loss" not in history:
+                raise ValueError("no column val_loss")
+            return history
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{path} cannot be read ({error}): train with --fresh to make it again"
+            ) from None
+
+    def model(self):
+        """Build the VAE from `config.json` and load its weights from `model.keras`.
+
+        Only weights are read from the file: code or layers that it may name are never looked at.
+
+        Raises:
+            InputError: If the file is missing, empty, damaged, of another model, or not the one that was
+                written when the run ended, by its SHA-256 in `record.json`.
+        """
+        vae = make_vae(self.config, self.data["image_shape"], self.data["n_classes"])
+        load_weights(vae, self.directory / "model.keras", self.record.get("weights_sha256"))
+        return vae
+
+    def _read_json(self, name: str, *keys: str) -> dict:
+        path = self.directory / name
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(content, dict) or not content.keys() >= set(keys):
+                raise ValueError(f"no {' and no '.join(keys)}" if keys else "no JSON object")
+            return content
+        except FileNotFoundError:
+            raise InputError(
+                f"{path} is missing: the run is unfinished (train it again to resume) or no run at all"
+            ) from None
+        except ValueError as error:
+            raise InputError(f"{path} is damaged ({error}): train with --fresh to start anew") from None
+
+
+def load_run(directory: Path | str) -> Run:
+    """Return the finished run in a directory.
+
+    Raises:
+        InputError: If there is no such directory, or its run is unfinished or has diverged.
+    """
+    run = Run(Path(directory))
+    if not run.directory.is_dir():
+        raise InputError(f"there is no run directory {str(directory)!r}: `train` prints the one it makes")
+    if run.metrics.get("status") != "finished":
+        raise InputError(f"run {run.name} is marked {run.metrics.get('status')!r} and has no scores")
+    return run
+
+
+def make_vae(config: TrainConfig, image_shape: tuple[int, int, int], num_classes: int = 0):
+    """Return the untrained VAE of a config; the same seed gives the same weights.
+
+    Args:
+        config: What to build.
+        image_shape: (height, width, channels) of the data.
+        num_classes: Of the data; it counts where the config is conditional.
+    """
+    from vae_lib.models.vae import VAE
+
+    fields = (
+        "latent_dim",
+        "beta",
+        "likelihood",
+        "prior",
+        "network",
+        "width",
+        "dense_units",
+        "binarize",
+        "seed",
+    )
+    return VAE(
+        tuple(image_shape),
+        num_classes=num_classes if config.conditional else 0,
+        **{name: getattr(config, name) for name in fields},
+    )
+
+
+@contextlib.contextmanager
+def writing(directory: Path):
+    """Hold a run directory for one writer.
+
+    The lock is the operating system's and goes with the process that holds it, so one left behind by a
+    killed process is no obstacle.
+
+    Raises:
+        InputError: If another process holds it (naming it), or the directory cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(directory / "run.lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"run {directory.name} is being trained by {_holder(directory)}: wait for it"
+        ) from None
+    except OSError as error:
+        raise InputError(f"cannot write to {directory} ({error.strerror}): choose --models_dir") from None
+    try:
+        for left in directory.glob(".*.[0-9]*.*"):  # half a file of a writer that was killed
+            left.unlink()
+        write_json(directory / "owner.json", {"process": os.getpid(), "host": platform.node()})
+        yield
+    finally:
+        (directory / "owner.json").unlink(missing_ok=True)
+        lock.release()
+
+
+def _holder(directory: Path) -> str:
+    for _ in range(20):  # it writes its name just after it has taken the lock
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            owner = json.loads((directory / "owner.json").read_text(encoding="utf-8"))
+            return f"process {owner['process']} on {owner['host']}"
+        time.sleep(0.05)
+    return "another process"
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a run directory.
+
+    Raises:
+        InputError: If it would lead out of the models folder, or is no plain file name.
+    """
+    if not re.fullmatch(r"[\w][\w .,=+-]{0,119}", name) or name != name.strip():
+        raise InputError(
+            f"name must be letters, digits, '-', '_', '.' and at most 120 of them; received {name!r}"
+        )
+    return name
+
+
+def clear(directory: Path) -> None:
+    """Remove what a run left in its directory, so that it starts anew."""
+    (directory / "metrics.json").unlink(missing_ok=True)
+    shutil.rmtree(directory / "checkpoint", ignore_errors=True)
+    for name in ("scorecard.json", "history.csv", "record.json", "model.keras", "config.json"):
+        (directory / name).unlink(missing_ok=True)
