@@ -153,9 +153,9 @@ def draw(dataset: str, curves: dict, out: Path) -> None:
     from matplotlib.ticker import LogLocator, NullLocator
 
     from vae_lib.plots.save import save_figure
-    from vae_lib.plots.style import axes_or_new, style
+    from vae_lib.plots.style import axes_or_new, figure_style
 
-    with style():
+    with figure_style():
         ax = axes_or_new(None, 6.4, 4.2)
         for way, points in curves.items():
             seconds, scores = ([point[key] for point in points] for key in ("seconds", "score"))

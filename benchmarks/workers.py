@@ -16,7 +16,7 @@ import numpy as np
 
 from vae_lib.config import TrainConfig
 from vae_lib.study.grids import grid
-from vae_lib.study.runner import Places, run_cell
+from vae_lib.study.runner import StudyPaths, run_cell
 from vae_lib.utils.runtime import processor
 
 BASE = TrainConfig(n_train=20_000, epochs=1, latent_dim=32)
@@ -33,7 +33,7 @@ def main() -> None:
     for _ in range(options.repeats):
         for name, (jobs, threads) in WAYS.items():
             with tempfile.TemporaryDirectory() as folder:
-                places = Places("data", folder, stand_ins=False)
+                places = StudyPaths("data", folder, stand_ins=False)
                 cells = grid(BASE, seed=list(itertools.islice(seeds, options.cells)))
                 with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
                     list(pool.map(warm_up, [threads] * jobs))
@@ -55,7 +55,7 @@ def main() -> None:
 def warm_up(threads: int) -> None:
     """Start TensorFlow in a worker."""
     with tempfile.TemporaryDirectory() as folder:
-        run_cell(BASE, Places("data", folder, stand_ins=False), None, threads)
+        run_cell(BASE, StudyPaths("data", folder, stand_ins=False), None, threads)
 
 
 if __name__ == "__main__":

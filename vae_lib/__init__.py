@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submodules=["data", "models", "training", "metrics", "latent_space", "plots", "evaluation", "study"],
     submod_attrs={
-        "config": ["TrainConfig"],
+        "config": ["TrainConfig", "EvaluationConfig"],
         "data.dataset": ["ImageDataset", "from_arrays"],
         "data.loading": ["load_dataset"],
         "models.vae": ["VAE"],

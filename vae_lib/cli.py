@@ -310,31 +310,31 @@ def _images_of(run, options):
 def _study(options) -> int:
     from concurrent.futures.process import BrokenProcessPool
 
-    from vae_lib.study.grids import PROTOCOL, each_once, shard
-    from vae_lib.study.runner import Places, run_study
+    from vae_lib.study.grids import STUDY_EVALUATION, shard, unique_configs
+    from vae_lib.study.runner import StudyPaths, run_study
 
     studied = _comparisons(options)
     start_tensorflow(1)  # as in the workers, so that a classifier trained here is one of theirs
-    configs = shard(each_once(studied), *options.shard)
+    configs = shard(unique_configs(studied), *options.shard)
     if options.dry_run:
         from vae_lib.study.estimate import as_text, seconds_of
 
-        places = Places(str(options.data_dir), str(options.models_dir), options.stand_ins)
+        places = StudyPaths(str(options.data_dir), str(options.models_dir), options.stand_ins)
         print(as_text(configs, seconds_of(configs, places, _tell), options.jobs))
         return 0
-    from vae_lib.evaluation.report import writable
+    from vae_lib.evaluation.report import ensure_writable
     from vae_lib.study.report import write_report
     from vae_lib.utils.files import safe_name
 
     own = options.data or options.dataset
     if own:  # one error, and not one a cell
-        first = each_once(studied)[0]
-        Places(str(options.data_dir), "", options.stand_ins).load(first.dataset, first.image_size)
+        first = unique_configs(studied)[0]
+        StudyPaths(str(options.data_dir), "", options.stand_ins).load(first.dataset, first.image_size)
     out = options.out or Path("images/study") / (safe_name(Path(own)) if own else options.preset)
-    writable(out)
+    ensure_writable(out)
     places = {"data_dir": options.data_dir, "models_dir": options.models_dir, "stand_ins": options.stand_ins}
     try:
-        table = run_study(configs, n_jobs=options.jobs, protocol=PROTOCOL, tell=_tell, **places)
+        table = run_study(configs, n_jobs=options.jobs, protocol=STUDY_EVALUATION, tell=_tell, **places)
     except BrokenProcessPool:
         return _fail("a worker was killed, perhaps for memory: the same command goes on; try --jobs 1", 1)
     if options.shard == (1, 1):

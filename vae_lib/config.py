@@ -18,7 +18,7 @@ PRIORS = ("normal", "flow")
 
 NETWORKS = ("conv", "mlp")
 
-MIN_SIDE, MAX_SIDE, MAX_CHANNELS = 8, 128, 4  # of images, in pixels: what the networks are made for
+MIN_SIDE, MAX_SIDE, MAX_CHANNELS = 8, 128, 4  # of images, in pixels: what the networks take
 
 ANNEALING = ("none", "linear", "cyclical")
 
@@ -164,6 +164,29 @@ class TrainConfig:
         return f"{stem[:40]}-z{self.latent_dim}-b{self.beta:g}-s{self.seed}-{digest}"
 
 
+def fits_model(height: int, width: int, channels: int = 1) -> bool:
+    """Return whether the networks take images of this size."""
+    return MIN_SIDE <= min(height, width) <= max(height, width) <= MAX_SIDE and 1 <= channels <= MAX_CHANNELS
+
+
+def check_image_shape(image_shape: tuple[int, int, int], name: str, remedy: str) -> None:
+    """Refuse images that the networks do not take.
+
+    Args:
+        image_shape: (height, width, channels).
+        name: Of the argument or data set, for the message.
+        remedy: What to do instead.
+
+    Raises:
+        InputError: If a side or the number of channels is out of range.
+    """
+    if len(image_shape) != 3 or not fits_model(*image_shape):
+        raise InputError(
+            f"{name}: received images of shape {tuple(image_shape)}; the model takes (height, width, "
+            f"channels) with sides of {MIN_SIDE} to {MAX_SIDE} pixels and 1 to {MAX_CHANNELS} channels: {remedy}"
+        )
+
+
 CHOICES = {
     "likelihood": LIKELIHOOD_NAMES,
     "prior": PRIORS,
@@ -202,7 +225,7 @@ def annealed_beta(step: int, beta: float, annealing: str, anneal_steps: float) -
 
 
 @dataclass(frozen=True)
-class Protocol:
+class EvaluationConfig:
     """How many images and seeds stand behind a scorecard; figures compare at equal protocol only.
 
     Attributes:

@@ -10,12 +10,14 @@ from vae_lib.data.loading import load_dataset
 from vae_lib.evaluation.classifier import ClassifierConfig, train_classifier
 from vae_lib.evaluation.metric_table import MEASURES, MeasureTable, as_text, records
 from vae_lib.evaluation.samples import FLOOR, within_class_diversity
-from vae_lib.evaluation.scorecard import Protocol, scorecard
+from vae_lib.evaluation.scorecard import EvaluationConfig, scorecard
 from vae_lib.metrics import sample_quality
 from vae_lib.models.vae import VAE
 from vae_lib.training.scores import NOISE_SEED, mean_elbo_terms
 
-BRIEF = Protocol(seeds=(0, 1), n_samples=80, n_iwae=40, iwae_k=10, n_codes=400, n_pairs=150, n_tsne=80)
+BRIEF = EvaluationConfig(
+    seeds=(0, 1), n_samples=80, n_iwae=40, iwae_k=10, n_codes=400, n_pairs=150, n_tsne=80
+)
 PRIOR, DRAWS = "decoder means, N(0, I)", "draws from p(x|z), N(0, I)"
 
 

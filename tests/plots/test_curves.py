@@ -11,7 +11,7 @@ from tests.support.figures import history, one, sweep, texts, ticks
 from vae_lib.plots import curves
 from vae_lib.plots.curves import plot_loss_curves, plot_metric, plot_rate_distortion
 from vae_lib.plots.latents import plot_factor_matrix, plot_rate_per_dim
-from vae_lib.plots.style import style
+from vae_lib.plots.style import figure_style
 
 
 def test_loss_curves_draw_three_terms_for_train_and_validation():
@@ -28,7 +28,7 @@ def test_loss_curves_draw_three_terms_for_train_and_validation():
 
 
 def test_loss_curves_of_several_runs_overlay_on_given_axes():
-    with style():
+    with figure_style():
         figure, axes = plt.subplots(1, 3)
     plt.close(figure)
     unvalidated = history(5).drop(columns=["val_loss", "val_distortion", "val_rate"])

@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.support.figures import FIGURES, images, run_python
 from vae_lib.plots.save import save_animation, save_figure
-from vae_lib.plots.style import style
+from vae_lib.plots.style import figure_style
 
 METADATA = {"source": "digits (scikit-learn) & <others>", "seeds": np.arange(3), "runs": ["digits-z16-b1-s0"]}
 
@@ -46,7 +46,7 @@ def test_saving_leaves_the_figure_as_it_was(tmp_path):
         before = figure.get_size_inches().tolist(), figure.dpi, type(figure.get_layout_engine())
         first = save_figure(figure, "a", directory=tmp_path, formats=["svg"])[0].read_bytes()
         figure.draw_without_rendering()  # as a display does, which lays it out anew
-        with style():
+        with figure_style():
             second = save_figure(figure, "a", directory=tmp_path, formats=["svg"])[0].read_bytes()
         assert (figure.get_size_inches().tolist(), figure.dpi, type(figure.get_layout_engine())) == before
         assert first == second

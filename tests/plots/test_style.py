@@ -37,7 +37,7 @@ assert "tensorflow" not in sys.modules and "sklearn" not in sys.modules
 
 def test_style_ends_with_its_context():
     outside = mpl.rcParams["axes.grid"]
-    with style.style():
+    with style.figure_style():
         assert mpl.rcParams["axes.grid"] and mpl.rcParams["figure.constrained_layout.use"]
     assert mpl.rcParams["axes.grid"] == outside
 

@@ -6,12 +6,12 @@ import pytest
 
 from vae_lib.study.comparisons import (
     Change,
-    between,
     cell_means,
-    change,
+    compare_adjacent,
+    compare_cells,
+    compare_settings,
     finding,
     interval_table,
-    steps_along,
 )
 
 
@@ -33,7 +33,7 @@ def test_means_have_student_intervals_over_seeds(runs):
 
 
 def test_steps_are_paired_by_seed_so_what_seeds_share_is_no_noise(runs):
-    steps = steps_along(runs, "latent_dim", ["score", "flat"])
+    steps = compare_adjacent(runs, "latent_dim", ["score", "flat"])
     scores = steps[steps["measure"] == "score"]
     assert list(scores["difference"]) == [20.0, 40.0] and (scores["half_width"] == 0).all()
     assert scores["resolved"].all() and not steps.loc[steps["measure"] == "flat", "resolved"].any()
@@ -42,12 +42,12 @@ def test_steps_are_paired_by_seed_so_what_seeds_share_is_no_noise(runs):
 
 def test_a_seed_that_one_cell_lacks_is_left_out_of_the_pairs(runs):
     small = runs[(runs["latent_dim"] == 2) & (runs["seed"] > 0)]
-    found = change(small, runs[runs["latent_dim"] == 8], "score")
+    found = compare_cells(small, runs[runs["latent_dim"] == 8], "score")
     assert (found.start, found.end, found.difference, found.half_width) == (21.5, 81.5, 60.0, 0.0)
 
 
 def test_two_values_of_a_setting_are_compared_in_pairs(runs):
-    found = between(runs, "latent_dim", 2, 8, "score")
+    found = compare_settings(runs, "latent_dim", 2, 8, "score")
     assert (found.start, found.end, found.difference) == (21.0, 81.0, 60.0)
     assert found.as_text("dB") == "21.0 to 81.0 dB (+60.0 ± 0.0)"
     assert found.as_text("", 0) == "21 to 81 (+60 ± 0)"

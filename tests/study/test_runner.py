@@ -4,11 +4,11 @@ import shutil
 import pandas as pd
 import pytest
 
-from vae_lib.config import STUDIES, Protocol, TrainConfig
+from vae_lib.config import STUDIES, EvaluationConfig, TrainConfig
 from vae_lib.study.estimate import seconds_of
-from vae_lib.study.grids import PROTOCOL, all_configs, comparisons, grid, shard
+from vae_lib.study.grids import STUDY_EVALUATION, all_configs, comparisons, grid, shard
 from vae_lib.study.results import by_run, read_results
-from vae_lib.study.runner import Places, run_study
+from vae_lib.study.runner import StudyPaths, run_study
 from vae_lib.utils.errors import InputError
 
 BASE = TrainConfig(dataset="digits", latent_dim=2, epochs=1, batch_size=256, width=4, dense_units=16)
@@ -128,7 +128,9 @@ def test_the_full_preset_has_three_seeds_everywhere_and_equal_training():
 
 @pytest.mark.slow
 def test_a_scorecard_is_kept_beside_the_run(tmp_path):
-    protocol = Protocol(seeds=(0, 1), n_samples=100, n_iwae=20, iwae_k=2, n_codes=300, n_pairs=50, n_tsne=60)
+    protocol = EvaluationConfig(
+        seeds=(0, 1), n_samples=100, n_iwae=20, iwae_k=2, n_codes=300, n_pairs=50, n_tsne=60
+    )
     table = run_study([BASE], protocol=protocol, models_dir=tmp_path)
     wide = by_run(table)
     assert 0 <= wide["test_active_units"].item() <= 2 and 0 < wide["test_knn_accuracy"].item() < 1
@@ -151,9 +153,11 @@ def test_what_is_complete_is_read_where_its_images_cannot_be_had(monkeypatch):
         raise InputError("cannot be had")
 
     monkeypatch.setattr("vae_lib.study.runner.load_dataset", gone)
-    configs, places = all_configs("full"), Places("no-such-folder", "models/study", stand_ins=False)
-    table = run_study(configs, protocol=PROTOCOL, data_dir=places.data_dir, models_dir=places.models_dir)
-    pd.testing.assert_frame_equal(table, read_results(configs, places.models_dir, PROTOCOL))
+    configs, places = all_configs("full"), StudyPaths("no-such-folder", "models/study", stand_ins=False)
+    table = run_study(
+        configs, protocol=STUDY_EVALUATION, data_dir=places.data_dir, models_dir=places.models_dir
+    )
+    pd.testing.assert_frame_equal(table, read_results(configs, places.models_dir, STUDY_EVALUATION))
     assert table["run"].nunique() == len(configs)
     asked.clear()
     assert seconds_of(configs, places, print) == {}

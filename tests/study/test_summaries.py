@@ -6,8 +6,8 @@ import pytest
 from tools.execute_notebook import ROOT
 from vae_lib.metrics.intervals import mean_interval
 from vae_lib.study import summaries
-from vae_lib.study.comparisons import between
-from vae_lib.study.grids import PROTOCOL, all_configs, comparisons
+from vae_lib.study.comparisons import compare_settings
+from vae_lib.study.grids import STUDY_EVALUATION, all_configs, comparisons
 from vae_lib.study.results import by_run, read_results
 
 
@@ -24,16 +24,16 @@ def test_bits_are_compared_with_a_coder_in_the_right_direction():
         ],
         columns=["data set", "model", "bits"],
     )
-    text = summaries.of_bits(bits)
+    text = summaries.summarize_bits(bits)
     assert "3.30 bits under the model shown (3.50 in the study), 0.60 fewer than" in text
     assert "2.20 more than" in text
-    assert "in the study" not in summaries.of_bits(bits[bits["model"] != "VAE, study"])
+    assert "in the study" not in summaries.summarize_bits(bits[bits["model"] != "VAE, study"])
 
 
 def test_codes_are_compared_with_pixels_in_points():
     views = ("raw pixels", "PCA, 32 axes", "z_mean of the VAE")
     index = pd.MultiIndex.from_tuples([("a", view) for view in views])
-    text = summaries.of_codes(pd.DataFrame({"10-NN": [0.8, 0.85, 0.84]}, index))
+    text = summaries.summarize_codes(pd.DataFrame({"10-NN": [0.8, 0.85, 0.84]}, index))
     assert "84% of images, +4 points against raw pixels and -1 against PCA" in text
 
 
@@ -42,17 +42,19 @@ def sweep(axis, **columns):
 
 
 def test_the_best_latent_size_is_told_and_what_comes_after_it():
-    text = summaries.of_latent_size(sweep("latent_dim", test_bits_per_dim=[5.0, 3.0, 4.0]))
+    text = summaries.summarize_latent_size(sweep("latent_dim", test_bits_per_dim=[5.0, 3.0, 4.0]))
     assert text == "On a bits per dimension fall from 5.00 at 1 latents to 3.00 at 2; at 4 they are 4.00."
-    assert summaries.of_latent_size(sweep("latent_dim", test_bits_per_dim=[5.0, 4.0, 3.0])).endswith("at 4.")
+    assert summaries.summarize_latent_size(sweep("latent_dim", test_bits_per_dim=[5.0, 4.0, 3.0])).endswith(
+        "at 4."
+    )
 
 
 def test_beta_is_read_from_end_to_end_and_at_its_best():
     columns = {"test_rate": [9, 5, 1], "test_psnr": [20, 19, 18], "test_knn_accuracy": [0.8, 0.8, 0.7]}
-    text = summaries.of_beta(sweep("beta", test_bits_per_dim=[3.1, 3.0, 3.2], **columns))
+    text = summaries.summarize_beta(sweep("beta", test_bits_per_dim=[3.1, 3.0, 3.2], **columns))
     assert "best at beta 2 (-0.100 ± nan bits from beta 1, within the noise)" in text
     assert "from 9 to 1 nats" in text and "80% to 70%" in text
-    assert "best at beta 1. From" in summaries.of_beta(
+    assert "best at beta 1. From" in summaries.summarize_beta(
         sweep("beta", test_bits_per_dim=[3.0, 3.1, 3.2], **columns)
     )
 
@@ -61,7 +63,7 @@ def test_disentanglement_names_the_beta_whose_seeds_lie_furthest_apart():
     runs = pd.DataFrame(
         {"beta": [1, 1, 4, 4], "test_mig": [0.1, 0.1, 0.2, 0.4], "test_active_units": [6, 6, 3, 3]}
     )
-    text = summaries.of_disentanglement(runs)
+    text = summaries.summarize_disentanglement(runs)
     assert (
         "from 0.10 at beta 1 to 0.30 at beta 4" in text and "At beta 4 alone, seeds span 0.20 to 0.40" in text
     )
@@ -69,7 +71,7 @@ def test_disentanglement_names_the_beta_whose_seeds_lie_furthest_apart():
 
 @pytest.fixture(scope="module")
 def study():
-    table = read_results(all_configs("full"), ROOT / "models" / "study", PROTOCOL)
+    table = read_results(all_configs("full"), ROOT / "models" / "study", STUDY_EVALUATION)
     return {name: by_run(table, configs) for name, configs in comparisons("full").items()}
 
 
@@ -100,14 +102,14 @@ PROSE = [  # comparison, setting, start, end, measure, direction that the notebo
 def test_what_the_prose_says_holds_in_the_committed_study(
     study, comparison, setting, start, end, measure, direction
 ):
-    assert between(study[comparison], setting, start, end, measure).direction == direction
+    assert compare_settings(study[comparison], setting, start, end, measure).direction == direction
 
 
 @pytest.mark.parametrize(("dataset", "best"), [("fashion_mnist", 32), ("cifar10", 64)])
 def test_bits_per_dim_are_best_where_the_prose_says_and_worse_at_128(study, dataset, best):
     runs = study["latent_size"][study["latent_size"]["dataset"] == dataset]
     assert runs.groupby("latent_dim")["test_bits_per_dim"].mean().idxmin() == best
-    assert between(runs, "latent_dim", best, 128, "test_bits_per_dim").direction == 1
+    assert compare_settings(runs, "latent_dim", best, 128, "test_bits_per_dim").direction == 1
 
 
 def test_a_mixture_brings_draws_nearer_than_the_flow_and_labels_asked_for_are_often_missed(study):
@@ -125,13 +127,13 @@ def test_a_mixture_brings_draws_nearer_than_the_flow_and_labels_asked_for_are_of
 
 def test_a_beta_of_four_does_hardly_any_harm_to_the_bound_on_cifar10_and_takes_a_quarter_of_the_rate(study):
     runs = study["beta"][study["beta"]["dataset"] == "cifar10"]
-    assert abs(between(runs, "beta", 1.0, 4.0, "test_bits_per_dim").difference) < 0.01
-    assert between(runs, "beta", 1.0, 4.0, "test_rate").difference == pytest.approx(-28, abs=1)
+    assert abs(compare_settings(runs, "beta", 1.0, 4.0, "test_bits_per_dim").difference) < 0.01
+    assert compare_settings(runs, "beta", 1.0, 4.0, "test_rate").difference == pytest.approx(-28, abs=1)
 
 
 def test_a_high_beta_does_not_show_the_classes_better_than_by_two_points(study):
     runs = study["beta"]
-    knn = {name: between(runs[runs["dataset"] == name], "beta", 1.0, 16.0, "test_knn_accuracy") for name in
+    knn = {name: compare_settings(runs[runs["dataset"] == name], "beta", 1.0, 16.0, "test_knn_accuracy") for name in
            ("fashion_mnist", "cifar10")}  # fmt: skip
     assert knn["fashion_mnist"].direction == -1 and abs(knn["cifar10"].difference) < 0.02
 

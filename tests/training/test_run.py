@@ -12,7 +12,7 @@ import pytest
 
 from vae_lib.cli import main
 from vae_lib.config import TrainConfig
-from vae_lib.training.run import checked_name, load_run
+from vae_lib.training.run import check_run_name, load_run
 from vae_lib.training.trainer import train
 from vae_lib.utils.errors import InputError
 
@@ -156,7 +156,7 @@ def test_weights_that_point_to_a_file_outside_are_refused(finished, weights, tmp
 )
 def test_names_that_lead_out_of_the_folder_are_refused(name, tmp_path, capfd):
     with pytest.raises(InputError, match="name must be"):
-        checked_name(name)
+        check_run_name(name)
     if "\0" not in name:
         words = ["train", "--dataset", "digits", f"--name={name}", "--models_dir", tmp_path / "models"]
         assert "name must be" in refused(words, capfd)

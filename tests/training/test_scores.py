@@ -5,7 +5,7 @@ import tensorflow as tf
 from scipy.stats import multivariate_normal
 
 from vae_lib.models.vae import VAE, as_unit_floats
-from vae_lib.training.scores import binarised, evaluate, importance_bounds, mean_elbo_terms
+from vae_lib.training.scores import binarize_images, evaluate, importance_bounds, mean_elbo_terms
 
 
 def small_vae(**options):
@@ -102,11 +102,11 @@ def test_a_likelihood_without_bits_per_dim_reports_none():
 
 def test_binarised_images_have_the_grey_levels_as_probabilities_and_are_drawn_once():
     x = np.full((500, 8, 8, 1), 51, dtype="uint8")
-    drawn = binarised(x)
+    drawn = binarize_images(x)
     assert set(np.unique(drawn)) == {0, 255}
     assert (drawn == 255).mean() == pytest.approx(0.2, abs=0.01)
-    np.testing.assert_array_equal(drawn, binarised(x))
-    np.testing.assert_array_equal(binarised(drawn), drawn)
+    np.testing.assert_array_equal(drawn, binarize_images(x))
+    np.testing.assert_array_equal(binarize_images(drawn), drawn)
 
 
 def test_one_image_has_no_standard_error_and_a_perfect_reconstruction_no_psnr():

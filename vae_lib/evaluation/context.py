@@ -1,4 +1,4 @@
-"""Subject: the model, the images and the classifier of one evaluation, and what several measures share."""
+"""EvaluationContext: the model, the images and the classifier of one evaluation, and what metrics share."""
 
 import warnings
 from dataclasses import dataclass
@@ -8,28 +8,28 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from vae_lib import latent_space
-from vae_lib.config import Protocol
+from vae_lib.config import EvaluationConfig
 from vae_lib.data.dataset import ImageDataset
 from vae_lib.evaluation.classifier import Classifier
-from vae_lib.training.scores import binarised
+from vae_lib.training.scores import binarize_images
 
 NO_CLASSIFIER = "it needs a classifier, so labels of two classes or more"  # why a measure is left out
 MAX_MIXTURE = 640  # components x latents: more cost minutes
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluationContext:
     """A VAE, the images it was trained on, a classifier of them or None, and how much to compute."""
 
     vae: object
     data: ImageDataset
     classifier: Classifier | None
-    protocol: Protocol
+    protocol: EvaluationConfig
 
     def images(self, part: str, rows=slice(None)) -> np.ndarray:
         """Return images as the model knows them: binarised, once, if it binarises."""
         x = np.asarray(self.data.images_and_labels(part)[0][rows])
-        return binarised(x) if self.vae.binarize else x
+        return binarize_images(x) if self.vae.binarize else x
 
     def given(self, part: str, rows=slice(None)) -> np.ndarray | None:
         """Return the labels that a conditional model is given; None for any other."""

@@ -17,9 +17,9 @@ from vae_lib.plots.curves import plot_loss_curves
 from vae_lib.plots.embeddings import plot_latent_organisation
 from vae_lib.plots.latents import plot_factor_matrix
 from vae_lib.plots.save import save_figure
-from vae_lib.plots.style import style
+from vae_lib.plots.style import figure_style
 from vae_lib.training.run import Run
-from vae_lib.training.scores import binarised, evaluate
+from vae_lib.training.scores import binarize_images, evaluate
 from vae_lib.utils.errors import InputError
 from vae_lib.utils.files import atomic_write, write_json
 
@@ -46,7 +46,7 @@ def make_report(
     Raises:
         InputError: If `out` cannot be written.
     """
-    writable(out)
+    ensure_writable(out)
     vae = run.model()
     x, y = data.images_and_labels("test")
     y = y if run.config.conditional else None
@@ -58,7 +58,7 @@ def make_report(
         table = scorecard(vae, data.subset(n_train=run.config.n_train), classifier)
         content["scorecard"] = records(table)
     write_json(out / "evaluation.json", content)
-    with style():
+    with figure_style():
         for name, figure in _figures(run, vae, data, y, num_samples).items():
             save_figure(figure, name, directory=out, metadata=facts)
     return scores, table
@@ -70,7 +70,7 @@ def _figures(run: Run, vae, data: ImageDataset, y: np.ndarray | None, n: int) ->
     def images(rows) -> np.ndarray:
         """Return test images as the model knows them."""
         x = np.asarray(data.x_test[rows])
-        return binarised(x) if vae.binarize else x
+        return binarize_images(x) if vae.binarize else x
 
     x = images(slice(n))
     labels = None if y is None else y[: len(x)]
@@ -129,7 +129,7 @@ def write_samples(
     Raises:
         InputError: If `out` cannot be written.
     """
-    writable(out)
+    ensure_writable(out)
     images = run.model().sample(
         n, None if labels is None else np.array(labels), seed=seed, temperature=temperature, draw=draw
     )
@@ -156,11 +156,11 @@ def write_codes(run: Run, data: ImageDataset, out: Path) -> str:
     Raises:
         InputError: If `out` cannot be written.
     """
-    writable(out)
+    ensure_writable(out)
     vae, arrays, counts = run.model(), {}, []
     for part in ("train", "val", "test"):
         x, y = data.images_and_labels(part)
-        codes = vae.encode(binarised(x) if vae.binarize else x, y if vae.num_classes else None)
+        codes = vae.encode(binarize_images(x) if vae.binarize else x, y if vae.num_classes else None)
         arrays |= dict(zip((f"z_mean_{part}", f"z_log_var_{part}"), codes, strict=True))
         arrays |= {} if y is None else {f"y_{part}": y}
         counts.append(f"{len(x):,} {part}")
@@ -169,7 +169,7 @@ def write_codes(run: Run, data: ImageDataset, out: Path) -> str:
     return ", ".join(counts)
 
 
-def writable(folder: Path) -> None:
+def ensure_writable(folder: Path) -> None:
     """Make a folder and see that it can be written, before any long work.
 
     Raises:

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vae_lib.evaluation.context import NO_CLASSIFIER, Subject
+from vae_lib.evaluation.context import NO_CLASSIFIER, EvaluationContext
 from vae_lib.evaluation.metric_table import MeasureTable
 from vae_lib.metrics import sample_quality
 
@@ -19,7 +19,9 @@ MAX_COPIES = 1000  # samples of a kind whose nearest training image is looked fo
 COPIED_QUANTILE = 0.01  # of held-out images, which are no copies, lie as near
 
 
-def generate(subject: Subject, n: int, seed: int, y: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def generate(
+    subject: EvaluationContext, n: int, seed: int, y: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Return uint8 images of every kind: means and draws, from the model's prior and from a fitted mixture.
 
     Args:
@@ -62,7 +64,7 @@ def within_class_diversity(features: ArrayLike, labels: ArrayLike) -> float:
 class _Drawn:
     """Features and labels of generated images of every kind and of real ones, for one evaluation seed."""
 
-    def __init__(self, subject: Subject, n: int, seed: int):
+    def __init__(self, subject: EvaluationContext, n: int, seed: int):
         # Two disjoint halves of real images: one to compare with, one that shows the floor at the same n.
         rows = np.random.default_rng(seed).permutation(len(subject.x))
         real, floor = rows[:n], rows[n : 2 * n]
@@ -78,7 +80,7 @@ class _Drawn:
         self.predicted = {kind: classifier.predict(x) for kind, x in images.items()}
 
 
-def take_generation(subject: Subject, table: MeasureTable) -> None:
+def take_generation(subject: EvaluationContext, table: MeasureTable) -> None:
     """Add distances of generated images from real ones, copies, and for conditional models the labels."""
     names = "frechet_distance, kernel_distance, precision, recall, copied_share"
     if subject.classifier is None or len(subject.x) < MIN_TEST:
@@ -118,7 +120,7 @@ def _take_distances(drawn: dict[int, _Drawn], n: int, table: MeasureTable) -> No
         table.take(names, kind, n, partial(others, kind), tuple(drawn))
 
 
-def _take_copies(subject: Subject, drawn: dict[int, _Drawn], n: int, table: MeasureTable) -> None:
+def _take_copies(subject: EvaluationContext, drawn: dict[int, _Drawn], n: int, table: MeasureTable) -> None:
     train = subject.classifier.features(subject.images("train", slice(subject.protocol.n_copied)))
     kinds, shares = _kinds(drawn), {}
     for seed, one in drawn.items():

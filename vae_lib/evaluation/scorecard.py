@@ -10,10 +10,10 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from vae_lib import latent_space
-from vae_lib.config import Protocol
+from vae_lib.config import EvaluationConfig
 from vae_lib.data.dataset import ImageDataset
 from vae_lib.evaluation.classifier import Classifier
-from vae_lib.evaluation.context import NO_CLASSIFIER, Subject
+from vae_lib.evaluation.context import NO_CLASSIFIER, EvaluationContext
 from vae_lib.evaluation.metric_table import MeasureTable
 from vae_lib.evaluation.samples import take_generation
 from vae_lib.metrics import disentanglement, probes
@@ -26,7 +26,7 @@ COLLAPSED_RATE = 0.01  # nats: a latent below it tells nothing of the image
 
 
 def scorecard(
-    vae, data: ImageDataset, classifier: Classifier | None = None, protocol: Protocol | None = None
+    vae, data: ImageDataset, classifier: Classifier | None = None, protocol: EvaluationConfig | None = None
 ) -> pd.DataFrame:
     """Take every measure that the model, the data and the classifier allow.
 
@@ -41,7 +41,7 @@ def scorecard(
         over evaluation seeds, NaN where the value holds no noise; `unit`; `better`, "higher", "lower"
         or "none"; `n` images; `note`. What was left out has the value NaN, and its note says why.
     """
-    subject = Subject(vae, data, classifier, protocol or Protocol())
+    subject = EvaluationContext(vae, data, classifier, protocol or EvaluationConfig())
     table = MeasureTable()
     with threadpool_limits(1):  # the same bits on any number of cores, and no contention for them
         for group, take in _GROUPS.items():
@@ -50,7 +50,7 @@ def scorecard(
     return table.frame()
 
 
-def _likelihood(subject: Subject, table: MeasureTable) -> None:
+def _likelihood(subject: EvaluationContext, table: MeasureTable) -> None:
     vae, seeds = subject.vae, subject.protocol.seeds
     x, y, n = subject.x, subject.given("test"), len(subject.x)
     terms = {seed: vae.elbo_terms(x, y, seed=NOISE_SEED + seed) for seed in seeds}
@@ -84,7 +84,7 @@ def _scores(vae, distortion: np.ndarray, rate: np.ndarray) -> dict[str, float]:
     return scores
 
 
-def _importance(subject: Subject, table: MeasureTable) -> None:
+def _importance(subject: EvaluationContext, table: MeasureTable) -> None:
     protocol = subject.protocol
     rows = slice(protocol.n_iwae)
     x, y = subject.x[rows], subject.given("test", rows)
@@ -97,7 +97,7 @@ def _importance(subject: Subject, table: MeasureTable) -> None:
     table.take(("elbo", "iwae"), f"first {len(x):,} test images", len(x), bounds, protocol.seeds, note)
 
 
-def _bottleneck(subject: Subject, table: MeasureTable) -> None:
+def _bottleneck(subject: EvaluationContext, table: MeasureTable) -> None:
     z_mean, z_log_var = subject.codes
     n, latent_dim = z_mean.shape
     table.put("active_units", "z_mean", n, active_units(z_mean), f"of {latent_dim}")
@@ -111,7 +111,7 @@ def _bottleneck(subject: Subject, table: MeasureTable) -> None:
     table.put("collapsed_latents", "q(z|x)", n, len(dead), f"rate below {COLLAPSED_RATE} nats{which}")
 
 
-def _aggregate_posterior(subject: Subject, table: MeasureTable) -> None:
+def _aggregate_posterior(subject: EvaluationContext, table: MeasureTable) -> None:
     z_mean, z_log_var = subject.codes
     n, seeds = min(len(z_mean), subject.protocol.n_pairs), subject.protocol.seeds
 
@@ -131,7 +131,7 @@ def _aggregate_posterior(subject: Subject, table: MeasureTable) -> None:
     table.take(others, "q(z)", n, drawn.__getitem__, seeds)
 
 
-def _reconstruction(subject: Subject, table: MeasureTable) -> None:
+def _reconstruction(subject: EvaluationContext, table: MeasureTable) -> None:
     x, n = subject.x, len(subject.x)
 
     def errors():
@@ -146,7 +146,7 @@ def _reconstruction(subject: Subject, table: MeasureTable) -> None:
         table.put("classifier_accuracy", of, n, classifier.score(images, labels))
 
 
-def _representation(subject: Subject, table: MeasureTable) -> None:
+def _representation(subject: EvaluationContext, table: MeasureTable) -> None:
     z_mean, protocol = subject.codes[0], subject.protocol
     n_tsne = min(len(z_mean), protocol.n_tsne)
 
@@ -181,7 +181,7 @@ def _representation(subject: Subject, table: MeasureTable) -> None:
     table.take(names, "z_mean", len(y_test), readers, protocol.seeds, note)
 
 
-def _disentanglement(subject: Subject, table: MeasureTable) -> None:
+def _disentanglement(subject: EvaluationContext, table: MeasureTable) -> None:
     factors, z_mean = subject.data.factors_test, subject.codes[0]
     of_dci = ("dci_disentanglement", "dci_completeness", "dci_informativeness")
     if factors is None or z_mean.shape[1] < 2:

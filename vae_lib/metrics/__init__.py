@@ -5,6 +5,7 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
+        "registry": ["METRICS", "TARGETS", "PRIORS", "column", "label_of", "digits_of"],
         "elbo": [
             "bits_per_dim",
             "gaussian_kl",

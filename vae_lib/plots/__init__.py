@@ -19,6 +19,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
         ],
         "save": ["save_figure", "save_animation"],
         "sliders": ["explore"],
-        "style": ["new_figure", "palette"],
+        "style": ["figure_style", "new_figure", "palette"],
     },
 )

@@ -20,13 +20,13 @@ from vae_lib.plots.style import (
     COLORS,
     GREY,
     axes_or_new,
+    figure_style,
     halo,
     is_number,
     new_figure,
     palette,
     set_head,
     spread_apart,
-    style,
 )
 
 LABELS = {
@@ -46,7 +46,7 @@ LABELS = {
 _PARTS = {"train": ("", "--"), "validation": ("val_", "-")}
 
 
-@style()
+@figure_style()
 def plot_loss_curves(
     history: pd.DataFrame | Mapping[str, pd.DataFrame],
     *,
@@ -84,7 +84,7 @@ def plot_loss_curves(
     return figure
 
 
-@style()
+@figure_style()
 def plot_rate_distortion(
     frame: pd.DataFrame,
     *,
@@ -127,7 +127,7 @@ def plot_rate_distortion(
     return ax
 
 
-@style()
+@figure_style()
 def plot_metric(
     frame: pd.DataFrame,
     x: str,
@@ -296,7 +296,7 @@ def _name_on_right(ax: Axes, ends: Sequence[tuple[str, float, object]]) -> None:
         ax.text(1.01, place, name, color=color, **looks)
 
 
-@style()
+@figure_style()
 def metric_panels(
     runs: pd.DataFrame,
     x: str,

@@ -8,12 +8,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vae_lib.plots.style import GREY, axes_or_new, halo, new_figure, palette, set_head, spread_apart, style
+from vae_lib.plots.style import (
+    GREY,
+    axes_or_new,
+    figure_style,
+    halo,
+    new_figure,
+    palette,
+    set_head,
+    spread_apart,
+)
 
 MAX_NAMED = 20  # classes; with more, a scatter plot names none
 
 
-@style()
+@figure_style()
 def plot_embedding(
     embedding: np.ndarray,
     labels: np.ndarray,
@@ -60,7 +69,7 @@ def plot_embedding(
     return ax
 
 
-@style()
+@figure_style()
 def plot_latent_organisation(
     pca: np.ndarray,
     tsne: Mapping[float, np.ndarray],

@@ -7,10 +7,10 @@ import seaborn
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from vae_lib.plots.style import COLORS, GREY, axes_or_new, style
+from vae_lib.plots.style import COLORS, GREY, axes_or_new, figure_style
 
 
-@style()
+@figure_style()
 def plot_rate_per_dim(
     rate_per_dim: np.ndarray, *, threshold: float = 0.01, ax: Axes | None = None, title: str | None = None
 ) -> Axes:
@@ -42,7 +42,7 @@ def plot_rate_per_dim(
     return ax
 
 
-@style()
+@figure_style()
 def plot_factor_matrix(
     matrix: np.ndarray,
     factor_names: Sequence[str],

@@ -14,15 +14,15 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from vae_lib.plots.style import style
-from vae_lib.utils.files import atomic_write, naming, sync
+from vae_lib.plots.style import figure_style
+from vae_lib.utils.files import atomic_write, name_file_in_errors, sync
 
 # Of the layout: passes at most, when it is at rest, and how precise it is, in widths of a figure.
 _PASSES, _STILL, _DECIMALS = 10, 1e-9, 6
 _MARGIN = 0.08  # inches
 
 
-@style()
+@figure_style()
 def save_figure(
     figure: Figure,
     name: str,
@@ -155,7 +155,7 @@ def _write_together(contents: Mapping[Path, bytes]) -> None:
     staged = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in contents}
     try:
         for path, temporary in staged.items():
-            with naming(path):
+            with name_file_in_errors(path):
                 temporary.write_bytes(contents[path])
                 sync(temporary)
         for path, temporary in staged.items():

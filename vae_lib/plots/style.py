@@ -53,7 +53,7 @@ _STYLE = {
 
 
 @contextmanager
-def style() -> Iterator[None]:
+def figure_style() -> Iterator[None]:
     """Draw inside this context, or under it as a decorator, in the style of the study's figures."""
     with mpl.rc_context(_STYLE):
         yield

@@ -33,7 +33,9 @@ def cell_means(runs: pd.DataFrame, settings: list[str], measures: list[str]) -> 
     return pd.DataFrame(rows)
 
 
-def steps_along(runs: pd.DataFrame, axis: str, measures: list[str], within: str = "dataset") -> pd.DataFrame:
+def compare_adjacent(
+    runs: pd.DataFrame, axis: str, measures: list[str], within: str = "dataset"
+) -> pd.DataFrame:
     """Return what each step along an axis changes, in pairs that share a seed.
 
     Args:
@@ -93,7 +95,7 @@ class Change:
         )
 
 
-def change(start: pd.DataFrame, end: pd.DataFrame, measure: str) -> Change:
+def compare_cells(start: pd.DataFrame, end: pd.DataFrame, measure: str) -> Change:
     """Compare a measure of two cells, each a row per run, over the seeds that both have."""
     pair = [cell.set_index("seed")[measure].astype(float) for cell in (start, end)]
     seeds = pair[0].index.intersection(pair[1].index)
@@ -101,7 +103,7 @@ def change(start: pd.DataFrame, end: pd.DataFrame, measure: str) -> Change:
     return Change(before.mean(), after.mean(), *paired_difference(after, before))
 
 
-def between(runs: pd.DataFrame, setting: str, start, end, measure: str) -> Change:
+def compare_settings(runs: pd.DataFrame, setting: str, start, end, measure: str) -> Change:
     """Compare a measure at two values of a setting, over the seeds that both have.
 
     Args:
@@ -112,7 +114,7 @@ def between(runs: pd.DataFrame, setting: str, start, end, measure: str) -> Chang
         measure: The column that is compared.
     """
     cells = (runs[runs[setting] == value] for value in (start, end))
-    return change(*cells, measure)
+    return compare_cells(*cells, measure)
 
 
 def interval_table(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from vae_lib.config import TrainConfig
 from vae_lib.data.dataset import ImageDataset
 from vae_lib.study.results import finished_runs
-from vae_lib.study.runner import Places
+from vae_lib.study.runner import StudyPaths
 from vae_lib.utils.errors import InputError
 from vae_lib.utils.runtime import start_tensorflow
 
@@ -15,7 +15,7 @@ _PROBE = 4096  # training images of the larger of two trainings that are compare
 
 
 def seconds_of(
-    configs: list[TrainConfig], places: Places, tell: Callable[[str], None]
+    configs: list[TrainConfig], places: StudyPaths, tell: Callable[[str], None]
 ) -> dict[TrainConfig, float]:
     """Estimate the seconds of training, on one thread, of each config that is not done yet.
 

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 
-from vae_lib.config import STUDIES, Protocol, TrainConfig
+from vae_lib.config import STUDIES, EvaluationConfig, TrainConfig
 from vae_lib.utils.errors import InputError
 
 
@@ -35,7 +35,7 @@ REAL = ("fashion_mnist", "cifar10")
 LATENT_DIM = 32  # where something else is compared
 
 # Cheaper than an evaluation of one model: a study has many.
-PROTOCOL = Protocol(
+STUDY_EVALUATION = EvaluationConfig(
     seeds=(0, 1), n_samples=2000, n_iwae=100, iwae_k=20, n_codes=5000, n_pairs=1000, n_tsne=500, n_dci=1000,
     n_copied=10_000,
 )  # fmt: skip
@@ -99,10 +99,10 @@ def sweep(
 
 def all_configs(preset: str) -> list[TrainConfig]:
     """Return the configs of all comparisons of a preset, each once."""
-    return each_once(comparisons(preset))
+    return unique_configs(comparisons(preset))
 
 
-def each_once(comparisons: dict[str, list[TrainConfig]]) -> list[TrainConfig]:
+def unique_configs(comparisons: dict[str, list[TrainConfig]]) -> list[TrainConfig]:
     """Return the configs of all comparisons, each once."""
     return list(dict.fromkeys(config for configs in comparisons.values() for config in configs))
 

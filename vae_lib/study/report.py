@@ -8,9 +8,9 @@ import pandas as pd
 from vae_lib.config import TrainConfig
 from vae_lib.plots.curves import metric_panels, plot_rate_distortion
 from vae_lib.plots.save import save_figure
-from vae_lib.study.comparisons import as_markdown, cell_means, steps_along
+from vae_lib.study.comparisons import as_markdown, cell_means, compare_adjacent
 from vae_lib.study.findings import key_findings
-from vae_lib.study.grids import all_configs, each_once
+from vae_lib.study.grids import all_configs, unique_configs
 from vae_lib.study.results import by_run
 from vae_lib.utils.files import safe_name, write_text
 
@@ -100,13 +100,13 @@ def write_report(table: pd.DataFrame, studied: Mapping[str, list[TrainConfig]], 
         intervals.append(cell_means(chosen, settings, measures).assign(comparison=name))
         within = "dataset" if _AXES[name] != "dataset" else "beta"
         comparable = [measure for measure in measures if measure not in _INCOMPARABLE.get(name, ())]
-        differences.append(steps_along(chosen, _AXES[name], comparable, within).assign(comparison=name))
+        differences.append(compare_adjacent(chosen, _AXES[name], comparable, within).assign(comparison=name))
         _draw(name, chosen, out)
     write_text(out / "intervals.csv", pd.concat(intervals).to_csv(index=False))
     write_text(out / "differences.csv", pd.concat(differences).to_csv(index=False))
     real = not runs["source"].str.startswith("stand-in").any()
     whole = set(all_configs("full"))
-    if real and len(runs) == len(whole) and {*each_once(studied)} == whole:
+    if real and len(runs) == len(whole) and {*unique_configs(studied)} == whole:
         found = as_markdown(key_findings(table))
         write_text(out / "findings.md", f"{found}\n")
         lines.append(f"\n{found}\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vae_lib.config import Protocol, TrainConfig
+from vae_lib.config import EvaluationConfig, TrainConfig
 from vae_lib.evaluation.metric_table import MEASURES
 from vae_lib.training.run import Run
 from vae_lib.utils.errors import InputError
@@ -24,14 +24,14 @@ def scorecard_path(run: Run) -> Path:
     return run.directory / "scorecard.json"
 
 
-def is_complete(run: Run, protocol: Protocol | None) -> bool:
+def is_complete(run: Run, protocol: EvaluationConfig | None) -> bool:
     """Whether a run has diverged, or is finished and was scored under this protocol (None: not at all)."""
     if not run.is_done:
         return False
     return run.metrics["status"] == "diverged" or protocol is None or _scores(run, protocol) is not None
 
 
-def rows_of(run: Run, protocol: Protocol | None) -> list[dict]:
+def rows_of(run: Run, protocol: EvaluationConfig | None) -> list[dict]:
     """Return the rows of the table of a complete run; one that diverged has a row without a measure."""
     facts = {**run.config.to_dict(), "run": run.name, "source": run.data["source"]}
     facts |= {"status": run.metrics["status"], "seconds": run.record["seconds"]}
@@ -57,7 +57,7 @@ def _at_the_end(metrics: dict) -> list[dict]:
     ]
 
 
-def _scores(run: Run, protocol: Protocol | None) -> list[dict] | None:
+def _scores(run: Run, protocol: EvaluationConfig | None) -> list[dict] | None:
     """Return a row for each measure of the scorecard; None where there is none of this protocol."""
     path = scorecard_path(run)
     if protocol is None or not path.exists():
@@ -81,7 +81,7 @@ def as_table(rows: list[dict]) -> pd.DataFrame:
     return table.assign(unit=table["measure"].map(units), better=table["measure"].map(better))
 
 
-def in_order(configs: Iterable[TrainConfig]) -> list[TrainConfig]:
+def sort_configs(configs: Iterable[TrainConfig]) -> list[TrainConfig]:
     """Return each config once, sorted by every field in turn; None comes first."""
     return sorted(set(configs), key=lambda c: [(value is not None, value) for value in c.to_dict().values()])
 
@@ -98,7 +98,7 @@ def finished_runs(models_dir: Path | str) -> dict[TrainConfig, Run]:
 
 
 def read_results(
-    configs: Iterable[TrainConfig], models_dir: Path | str, protocol: Protocol | None = None
+    configs: Iterable[TrainConfig], models_dir: Path | str, protocol: EvaluationConfig | None = None
 ) -> pd.DataFrame:
     """Return the table of the runs that are there, without their images and without computing anything.
 
@@ -111,7 +111,7 @@ def read_results(
         InputError: If not one of the runs is there.
     """
     found = finished_runs(models_dir)
-    chosen = [found[config] for config in in_order(configs) if config in found]
+    chosen = [found[config] for config in sort_configs(configs) if config in found]
     if not chosen:
         raise InputError(f"there is no run of this study in {models_dir}: `study` computes them")
     return as_table([row for run in chosen for row in rows_of(run, protocol)])

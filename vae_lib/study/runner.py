@@ -15,11 +15,11 @@ from pathlib import Path
 import joblib
 import pandas as pd
 
-from vae_lib.config import Protocol, TrainConfig
+from vae_lib.config import EvaluationConfig, TrainConfig
 from vae_lib.data.dataset import ImageDataset
 from vae_lib.data.loading import load_dataset, load_or_stand_in
 from vae_lib.evaluation.metric_table import records
-from vae_lib.study.results import as_table, finished_runs, in_order, is_complete, rows_of, scorecard_path
+from vae_lib.study.results import as_table, finished_runs, is_complete, rows_of, scorecard_path, sort_configs
 from vae_lib.training.run import Run
 from vae_lib.utils.errors import InputError
 from vae_lib.utils.files import write_json
@@ -29,7 +29,7 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class Places:
+class StudyPaths:
     """Where a cell finds its images and leaves its run, and whether a stand-in will do."""
 
     data_dir: str
@@ -48,7 +48,9 @@ class Places:
         return Run(Path(self.models_dir) / config.run_name(fingerprint))
 
 
-def run_cell(config: TrainConfig, places: Places, protocol: Protocol | None, threads: int) -> list[dict]:
+def run_cell(
+    config: TrainConfig, places: StudyPaths, protocol: EvaluationConfig | None, threads: int
+) -> list[dict]:
     """Train and score one config, or find it done; return its rows. What fails is a row, not an error.
 
     Args:
@@ -77,7 +79,7 @@ def run_cell(config: TrainConfig, places: Places, protocol: Protocol | None, thr
         return [{**config.to_dict(), "status": "failed", "error": f"{type(error).__name__}: {error}"}]
 
 
-def _score(run: Run, data: ImageDataset, models_dir: str, protocol: Protocol) -> None:
+def _score(run: Run, data: ImageDataset, models_dir: str, protocol: EvaluationConfig) -> None:
     """Take every measure, and keep them beside the run."""
     from vae_lib.evaluation.classifier import has_classes, load_classifier
     from vae_lib.evaluation.scorecard import scorecard
@@ -91,7 +93,7 @@ def run_study(
     configs: list[TrainConfig],
     *,
     n_jobs: int = 1,
-    protocol: Protocol | None = None,
+    protocol: EvaluationConfig | None = None,
     data_dir: Path | str = "data",
     models_dir: Path | str = "models",
     stand_ins: bool = False,
@@ -114,7 +116,7 @@ def run_study(
         evaluation seeds), `n` images, `unit`, `better`. Rows are in an order of their own, whatever that of
         the configs and however many worked.
     """
-    configs, places = in_order(configs), Places(str(data_dir), str(models_dir), stand_ins)
+    configs, places = sort_configs(configs), StudyPaths(str(data_dir), str(models_dir), stand_ins)
     done = _look_up(configs, places, protocol, tell)
     left = [config for config in configs if config not in done]
     if protocol is not None:
@@ -134,7 +136,10 @@ def run_study(
 
 
 def _look_up(
-    configs: list[TrainConfig], places: Places, protocol: Protocol | None, tell: Callable[[str], None]
+    configs: list[TrainConfig],
+    places: StudyPaths,
+    protocol: EvaluationConfig | None,
+    tell: Callable[[str], None],
 ) -> dict[TrainConfig, list[dict]]:
     """Return the rows of what is complete; of images that cannot be had, whatever was computed elsewhere."""
     done, there = {}, None
@@ -154,7 +159,7 @@ def _look_up(
     return done
 
 
-def _prepare(name: str, image_size: int | None, places: Places) -> None:
+def _prepare(name: str, image_size: int | None, places: StudyPaths) -> None:
     """Train the classifier of a data set, once for all cells; where there are no images, these say so."""
     start_tensorflow(1)
     from vae_lib.evaluation.classifier import has_classes, load_classifier
@@ -165,7 +170,7 @@ def _prepare(name: str, image_size: int | None, places: Places) -> None:
             load_classifier(data, places.models_dir)
 
 
-def _named(config: TrainConfig, places: Places, protocol: Protocol | None):
+def _named(config: TrainConfig, places: StudyPaths, protocol: EvaluationConfig | None):
     return config, run_cell(config, places, protocol, 1)
 
 

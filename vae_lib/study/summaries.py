@@ -2,12 +2,12 @@
 
 import pandas as pd
 
-from vae_lib.study.comparisons import between
+from vae_lib.study.comparisons import compare_settings
 
 _DRAWS = "test_frechet_distance_of_draws from p(x|z), {} prior"
 
 
-def of_bits(bits: pd.DataFrame) -> str:
+def summarize_bits(bits: pd.DataFrame) -> str:
     """Compare what a dimension costs under the VAE and under a lossless coder.
 
     Args:
@@ -27,7 +27,7 @@ def of_bits(bits: pd.DataFrame) -> str:
     return " ".join(lines)
 
 
-def of_codes(accuracy: pd.DataFrame) -> str:
+def summarize_codes(accuracy: pd.DataFrame) -> str:
     """Say how often neighbours among codes name the class, against raw pixels and a PCA.
 
     Args:
@@ -45,7 +45,7 @@ def of_codes(accuracy: pd.DataFrame) -> str:
     return _sentence("; ".join(lines))
 
 
-def of_latent_size(runs: pd.DataFrame) -> str:
+def summarize_latent_size(runs: pd.DataFrame) -> str:
     """Say where bits per dimension are lowest, and what they are at both ends.
 
     Args:
@@ -63,7 +63,7 @@ def of_latent_size(runs: pd.DataFrame) -> str:
     return " ".join(lines)
 
 
-def of_beta(runs: pd.DataFrame) -> str:
+def summarize_beta(runs: pd.DataFrame) -> str:
     """Say at which beta the bound is best, and what becomes of rate, detail and classes along the sweep.
 
     Args:
@@ -75,7 +75,7 @@ def of_beta(runs: pd.DataFrame) -> str:
             ["test_bits_per_dim", "test_rate", "test_psnr", "test_knn_accuracy"]
         ].mean()
         low, high, best = mean.iloc[0], mean.iloc[-1], mean["test_bits_per_dim"].idxmin()
-        close = between(rows, "beta", 1.0, best, "test_bits_per_dim")
+        close = compare_settings(rows, "beta", 1.0, best, "test_bits_per_dim")
         apart = f" ({close.difference:+.3f} ± {close.half_width:.3f} bits from beta 1, within the noise)"
         told = "" if best == 1 or close.direction else apart
         lines.append(
@@ -88,7 +88,7 @@ def of_beta(runs: pd.DataFrame) -> str:
     return " ".join(lines)
 
 
-def of_disentanglement(runs: pd.DataFrame) -> str:
+def summarize_disentanglement(runs: pd.DataFrame) -> str:
     """Say what becomes of MIG and of active latents, and how far seeds of one beta lie apart.
 
     Args:
@@ -104,7 +104,7 @@ def of_disentanglement(runs: pd.DataFrame) -> str:
     )
 
 
-def of_priors(runs: pd.DataFrame) -> str:
+def summarize_priors(runs: pd.DataFrame) -> str:
     """Say how near draws from each prior come to real images.
 
     Args:
@@ -119,7 +119,7 @@ def of_priors(runs: pd.DataFrame) -> str:
     )
 
 
-def of_labels(runs: pd.DataFrame) -> str:
+def summarize_labels(runs: pd.DataFrame) -> str:
     """Say what telling the label does to the codes, and how often the class asked for is what comes.
 
     Args:

@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submodules=["checkpoint"],
     submod_attrs={
         "trainer": ["train", "DivergenceError"],
-        "scores": ["evaluate", "mean_elbo_terms", "importance_bounds", "binarised"],
+        "scores": ["evaluate", "mean_elbo_terms", "importance_bounds", "binarize_images"],
         "run": ["Run", "load_run", "make_vae"],
     },
 )

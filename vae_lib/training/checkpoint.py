@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_lib.utils.files import naming, sha256_of, sync
+from vae_lib.utils.files import name_file_in_errors, sha256_of, sync
 
 KEEP = 2
 _FILES = ("arrays.npz", "state.json")
@@ -47,7 +47,7 @@ class Checkpoint:
         temporary = folder / ".writing"  # one name, so that what a killed writer left is written over
         shutil.rmtree(temporary, ignore_errors=True)
         try:
-            with naming(target):
+            with name_file_in_errors(target):
                 temporary.mkdir()
                 np.savez(temporary / "arrays.npz", **self.arrays)
                 _write(temporary / "state.json", {"step": self.step, **self.state})

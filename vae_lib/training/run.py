@@ -151,7 +151,7 @@ def make_vae(config: TrainConfig, image_shape: tuple[int, int, int], num_classes
 
 
 @contextlib.contextmanager
-def writing(directory: Path):
+def lock_run(directory: Path):
     """Hold a run directory for one writer.
 
     The lock is the operating system's and goes with the process that holds it, so one left behind by a
@@ -189,7 +189,7 @@ def _holder(directory: Path) -> str:
     return "another process"
 
 
-def checked_name(name: str) -> str:
+def check_run_name(name: str) -> str:
     """Return the name of a run directory.
 
     Raises:
@@ -202,7 +202,7 @@ def checked_name(name: str) -> str:
     return name
 
 
-def clear(directory: Path) -> None:
+def reset_run(directory: Path) -> None:
     """Remove what a run left in its directory, so that it starts anew."""
     (directory / "metrics.json").unlink(missing_ok=True)
     shutil.rmtree(directory / "checkpoint", ignore_errors=True)

@@ -11,7 +11,7 @@ from vae_lib.metrics.reconstruction import mse, psnr
 NOISE_SEED = 20_131_220  # scores of all models see the same noise
 
 
-def binarised(x: np.ndarray, seed: int = NOISE_SEED) -> np.ndarray:
+def binarize_images(x: np.ndarray, seed: int = NOISE_SEED) -> np.ndarray:
     """Return uint8 images of 0 and 255, each pixel on with its grey level as probability.
 
     Source: Salakhutdinov and Murray 2008 (binarised MNIST, drawn once for the test images).
@@ -58,7 +58,7 @@ def importance_bounds(
         K -> nats, shape (n,). Higher is better; the bound rises with K.
     Source: Burda et al. 2016, arXiv:1509.00519.
     """
-    x = binarised(x) if vae.binarize else x
+    x = binarize_images(x) if vae.binarize else x
     running, bounds = RunningLogMeanExp(), {}
     for i, k in enumerate(_blocks(n_samples, block)):
         running.update(vae.log_weights(x, y, n_samples=k, seed=NOISE_SEED + i))
@@ -90,7 +90,7 @@ def evaluate(vae, x: np.ndarray, y: np.ndarray | None = None, n_samples: int = 1
         `elbo`, `elbo_standard_error`, `distortion`, `rate` (nats per image), `bits_per_dim` where the
         likelihood has them, `mse` (0..255 squared) and `psnr` (dB) of reconstructions, `n`.
     """
-    x = binarised(x) if vae.binarize else x
+    x = binarize_images(x) if vae.binarize else x
     terms = mean_elbo_terms(vae, x, y, n_samples)
     scores = {name: float(values.mean()) for name, values in terms.items()}
     scores["elbo_standard_error"] = standard_error(terms["elbo"])

@@ -16,7 +16,7 @@ from vae_lib.config import RESULTS_VERSION, TrainConfig, annealed_beta
 from vae_lib.data.dataset import ImageDataset
 from vae_lib.data.loading import load_dataset
 from vae_lib.training.checkpoint import Checkpoint
-from vae_lib.training.run import Run, checked_name, clear, make_vae, writing
+from vae_lib.training.run import Run, check_run_name, lock_run, make_vae, reset_run
 from vae_lib.training.scores import evaluate
 from vae_lib.utils.errors import InputError
 from vae_lib.utils.files import atomic_write, sha256_of, write_json
@@ -64,11 +64,11 @@ def train(
         data = data.subset(n_train=config.n_train)
     _check_fit(config, data)
     name = config.run_name(data.fingerprint()) if name is None else name
-    directory = Path(models_dir) / checked_name(name)
+    directory = Path(models_dir) / check_run_name(name)
     run = Run(directory)
-    with writing(directory):
+    with lock_run(directory):
         if fresh or not (directory / "config.json").exists():  # what lies there without one is not this run's
-            clear(directory)
+            reset_run(directory)
         _claim(run, config, data)
         if not run.is_done:
             TrainingLoop(run, config, data, verbose).run_to_end()

@@ -22,7 +22,7 @@ def atomic_write(path: Path | str, write: Callable[[Path], None]) -> None:
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        with naming(path):
+        with name_file_in_errors(path):
             write(temporary)
             sync(temporary)
             os.replace(temporary, path)
@@ -33,7 +33,7 @@ def atomic_write(path: Path | str, write: Callable[[Path], None]) -> None:
 
 
 @contextlib.contextmanager
-def naming(path: Path):
+def name_file_in_errors(path: Path):
     """Give an OSError the name of the file or folder that was being written: a full disk names none."""
     try:
         yield
