@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import vae_lib
+import vae_lib as vl
 from tests.support.bare_machine import ABSENT
 from tools import execute_notebook as committed
 
@@ -67,6 +67,21 @@ def test_cells_can_be_read_at_a_glance(notebook):
         assert cell.source.count("\n") < 25, cell.source
 
 
+def test_the_front_door_is_enough(notebook):
+    lines = [line for cell in code_cells(notebook) for line in cell.source.splitlines()]
+    imports = [line for line in lines if re.match(r"\s*(import|from)\s", line)]
+    assert len(imports) <= 10 and [line for line in imports if "vae_lib" in line] == ["import vae_lib as vl"]
+
+
+def test_the_page_about_the_vae_shows_its_train_step_and_trains_by_fit(notebook):
+    titles = [i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## ")]
+    start = next(i for i in titles if "on one page" in notebook.cells[i].source)
+    page = notebook.cells[start : next(i for i in titles if i > start)]
+    shown = "".join(output.get("text", "") for cell in page for output in cell.get("outputs", []))
+    assert "def train_step(self, data)" in shown and "tf.GradientTape()" in shown
+    assert any(".compile(" in cell.source and ".fit(" in cell.source for cell in page)
+
+
 def test_every_exercise_is_complete(notebook):
     tags = [tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
     steps = [tag for tag in tags if tag in ("exercise", "check", "solution")]
@@ -101,11 +116,7 @@ def world():
     """Return what the exercises' cells find defined above them, on data small enough for a test."""
     from sklearn.neighbors import KNeighborsClassifier
 
-    from vae_lib.data.loading import load_dataset
-    from vae_lib.metrics import disentanglement
-    from vae_lib.metrics.intervals import paired_difference
-
-    data = load_dataset("digits")
+    data = vl.load_dataset("digits")
     flat = data.x_train.reshape(len(data.x_train), -1) / 255.0
     mean, axes = flat.mean(0), np.linalg.svd(flat[:500] - flat[:500].mean(0), full_matrices=False)[2][:8]
 
@@ -123,15 +134,9 @@ def world():
     sample = lambda n, label, seed: data.x_train[data.y_train == label][:n]  # noqa: E731
     factors = np.random.default_rng(0).integers(0, 4, (400, 2))
     sprite_codes = np.column_stack([factors[:, 0], factors.sum(1), np.zeros(400)]) + 0.0
-    information, entropy = disentanglement.mutual_information(sprite_codes, factors)
+    information, entropy = vl.metrics.mutual_information(sprite_codes, factors)
     return {
-        **dict(
-            np=np,
-            pd=pd,
-            metrics=vae_lib.metrics,
-            paired_difference=paired_difference,
-            disentanglement=disentanglement,
-        ),
+        **dict(np=np, pd=pd, vl=vl),
         **dict(
             DATASETS=("digits",),
             DATA={"digits": data},
@@ -155,8 +160,8 @@ def sizes():
     rows = [
         {
             **{"dataset": name, "latent_dim": size, "seed": seed},
-            **{"test_distortion": distortion + noise * (seed - 1), "test_rate": rate},
-            "test_elbo": -(distortion + noise * (seed - 1) + rate),
+            **{"distortion_test": distortion + noise * (seed - 1), "rate_test": rate},
+            "elbo_test": -(distortion + noise * (seed - 1) + rate),
         }
         for name, last in (("fashion_mnist", 195.0), ("cifar10", 150.0))
         for size, distortion, rate, noise in (
@@ -230,7 +235,7 @@ WRONG = [
     (
         ENOUGH,
         "def enough(frame, dataset):\n"
-        "    chosen = frame[frame['dataset'] == dataset].groupby('latent_dim')['test_elbo'].mean()\n"
+        "    chosen = frame[frame['dataset'] == dataset].groupby('latent_dim')['elbo_test'].mean()\n"
         "    return 8 if dataset == 'fashion_mnist' else chosen.idxmax()",
         "within the noise",
     ),
@@ -271,25 +276,11 @@ def test_every_check_has_a_wrong_answer_that_it_rejects():
 def test_every_extension_runs(notebook, number, tmp_path):
     import keras
 
-    from vae_lib.config import TrainConfig
-    from vae_lib.data.loading import load_dataset
-    from vae_lib.evaluation.classifier import Classifier, ClassifierConfig
-    from vae_lib.models.vae import VAE
-    from vae_lib.plots import embeddings, image_grids
-    from vae_lib.training.trainer import train
-
-    data, shown = load_dataset("digits").subset(n_train=200), []
+    data, shown = vl.load_dataset("digits").subset(n_train=200), []
+    judge = vl.evaluation.Classifier(data.image_shape, 10, vl.evaluation.ClassifierConfig())
     scope = {
-        **dict(
-            np=np,
-            keras=keras,
-            embeddings=embeddings,
-            image_grids=image_grids,
-            metrics=vae_lib.metrics,
-            VAE=VAE,
-        ),
-        **dict(TrainConfig=TrainConfig, train=train, DATASETS=("digits",), FASHION=data, MODELS_DIR=tmp_path),
-        **dict(judge=Classifier(data.image_shape, 10, ClassifierConfig()), display=shown.append),
+        **dict(np=np, keras=keras, vl=vl, DATASETS=("digits",), FASHION=data, MODELS_DIR=tmp_path),
+        **dict(judge=judge, display=shown.append),
     }
     extensions = tagged(notebook, "extension")
     assert len(extensions) == 4

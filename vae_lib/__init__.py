@@ -22,5 +22,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "evaluation.scorecard": ["scorecard"],
         "study.runner": ["run_study"],
         "utils.errors": ["InputError"],
+        "utils.runtime": ["start_tensorflow"],
     },
 )

@@ -73,9 +73,9 @@ def test_a_damaged_cache_is_made_again_with_a_warning(digits, tmp_path, caplog):
     (weights,) = tmp_path.glob("*/classifier.keras")
     weights.write_bytes(b"not a Keras archive")
     with caplog.at_level(logging.WARNING):
-        mended = load_classifier(digits, tmp_path, config).features(digits.x_test)
-    assert "anew" in caplog.text
-    np.testing.assert_array_equal(mended, whole)
+        retrained = load_classifier(digits, tmp_path, config).features(digits.x_test)
+    assert "again" in caplog.text
+    np.testing.assert_array_equal(retrained, whole)
     weights.write_bytes(b"")
     assert module._read(weights.parent, digits, config) is None
 

@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 
 from vae_lib.study.comparisons import (
-    Change,
+    Difference,
     cell_means,
     compare_adjacent,
     compare_cells,
     compare_settings,
-    finding,
     interval_table,
 )
+from vae_lib.study.findings import Evidence, Finding, markdown_table
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ def test_means_have_student_intervals_over_seeds(runs):
 
 def test_steps_are_paired_by_seed_so_what_seeds_share_is_no_noise(runs):
     steps = compare_adjacent(runs, "latent_dim", ["score", "flat"])
-    scores = steps[steps["measure"] == "score"]
+    scores = steps[steps["score"] == "score"]
     assert list(scores["difference"]) == [20.0, 40.0] and (scores["half_width"] == 0).all()
-    assert scores["resolved"].all() and not steps.loc[steps["measure"] == "flat", "resolved"].any()
+    assert scores["resolved"].all() and not steps.loc[steps["score"] == "flat", "resolved"].any()
     assert list(zip(scores["from"], scores["to"], strict=True)) == [(2, 4), (4, 8)]
 
 
@@ -54,12 +54,17 @@ def test_two_values_of_a_setting_are_compared_in_pairs(runs):
 
 
 def test_a_table_of_intervals_has_a_row_per_cell_and_leaves_out_what_nobody_has(runs):
-    headings = {"score": ("score (dB)", 1), "flat": ("flat", 3), "absent": ("absent", 2)}
-    table = interval_table(runs, ["latent_dim"], headings)
-    assert list(table.columns) == ["score (dB)", "flat"] and list(table.index) == [2, 4, 8]
-    assert table.loc[2, "score (dB)"] == "21.0\N{NBSP}±\N{NBSP}2.5"
-    single = interval_table(runs[runs["seed"] == 0], ["latent_dim"], headings)
-    assert single.loc[4, "score (dB)"] == "40.0"
+    runs = runs.rename(columns={"score": "rate_test"})
+    scores, headings = ["rate_test", "flat", "absent"], {"flat": "as flat as can be"}
+    table = interval_table(runs, ["latent_dim"], scores, headings)
+    assert list(table.columns) == ["rate (nats/image)", "as flat as can be"] and list(table.index) == [
+        2,
+        4,
+        8,
+    ]
+    assert table.loc[2, "rate (nats/image)"] == "21.0\N{NBSP}±\N{NBSP}2.5"
+    single = interval_table(runs[runs["seed"] == 0], ["latent_dim"], scores)
+    assert single.loc[4, "rate (nats/image)"] == "40.0"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +79,12 @@ def test_a_table_of_intervals_has_a_row_per_cell_and_leaves_out_what_nobody_has(
     ],
 )
 def test_a_verdict_needs_differences_beyond_the_noise_of_seeds(differences, verdict):
-    changes = [("it", Change(0.0, d, d, half), sign, "dB", 1) for d, half, sign in differences]
-    found = finding("a claim", changes)
+    evidence = [
+        Evidence("it", Difference(0.0, d, d, half, 3), "psnr_test", sign) for d, half, sign in differences
+    ]
+    found = Finding("a claim", tuple(evidence))
     assert found.verdict == verdict
-    assert f"it 0.0 to {differences[0][0]:.1f} dB ({differences[0][0]:+.1f} ± " in found.measured[0]
+    assert (
+        f"it 0.00 to {differences[0][0]:.2f} dB ({differences[0][0]:+.2f} ± " in found.evidence[0].as_text()
+    )
+    assert f"| a claim | {verdict} | it 0.00" in markdown_table([found])

@@ -5,10 +5,9 @@ import pandas as pd
 import pytest
 
 from vae_lib.config import STUDIES, EvaluationConfig, TrainConfig
-from vae_lib.study.estimate import seconds_of
-from vae_lib.study.grids import STUDY_EVALUATION, all_configs, comparisons, grid, shard
+from vae_lib.study.grids import STUDY_EVALUATION, all_configs, grid, preset_comparisons, shard
 from vae_lib.study.results import by_run, read_results
-from vae_lib.study.runner import StudyPaths, run_study
+from vae_lib.study.runner import StudyPaths, estimate, run_study
 from vae_lib.utils.errors import InputError
 
 BASE = TrainConfig(dataset="digits", latent_dim=2, epochs=1, batch_size=256, width=4, dense_units=16)
@@ -36,17 +35,17 @@ def test_the_table_is_tidy_and_a_failed_cell_is_listed_and_does_not_stop_the_res
     assert sorted(runs["status"]) == ["diverged", "failed", "finished", "finished"]
     assert "no_such_set" in runs.loc[runs["status"] == "failed", "error"].item()
     done = table[table["status"] == "finished"]
-    assert done["run"].nunique() == 2 and not done.duplicated(["run", "split", "measure", "of"]).any()
+    assert done["run"].nunique() == 2 and not done.duplicated(["run", "score"]).any()
     assert set(done["source"]) == {"embedded digits (scikit-learn)"} and (done["parameters"] > 0).all()
-    bits = done[(done["measure"] == "bits_per_dim") & (done["split"] == "test")]
-    assert list(bits["unit"]) == ["bits/dim"] * 2 and set(bits["better"]) == {"lower"}
+    bits = done[(done["metric"] == "bits_per_dim") & (done["target"] == "test")]
+    assert list(bits["unit"]) == ["bits/dim"] * 2 and set(bits["direction"]) == {"lower"}
 
 
 def test_by_run_has_a_row_for_each_finished_run(study):
     models_dir, table = study
     wide = by_run(table)
-    assert list(wide["latent_dim"]) == [2, 3] and wide["test_bits_per_dim"].between(1, 8).all()
-    assert (wide["test_elbo"] + wide["test_distortion"] + wide["test_rate"]).abs().max() < 1e-3
+    assert list(wide["latent_dim"]) == [2, 3] and wide["bits_per_dim_test"].between(1, 8).all()
+    assert (wide["elbo_test"] + wide["distortion_test"] + wide["rate_test"]).abs().max() < 1e-3
     assert all((models_dir / name / "metrics.json").exists() for name in wide["run"])
     chosen = by_run(table, [*grid(BASE, latent_dim=(3, 2, 7)), WILD])
     assert list(chosen["latent_dim"]) == [3, 2] and list(chosen.columns) == list(wide.columns)
@@ -65,15 +64,14 @@ def test_results_are_read_from_the_runs_without_images_or_weights(study, tmp_pat
         read_results([LOST], tmp_path)
 
 
-def test_nothing_is_done_twice_and_neither_order_nor_workers_change_a_byte(study, tmp_path):
+def test_nothing_is_done_twice_and_neither_order_nor_workers_change_a_byte(study, tmp_path, capsys):
     models_dir, table = study
     configs = [LOST, WILD, *grid(BASE, latent_dim=(3, 2))]
     times = {path: path.stat().st_mtime_ns for path in models_dir.glob("*/metrics.json")}
     assert run_study(configs, models_dir=models_dir).to_csv() == table.to_csv()
     assert times == {path: path.stat().st_mtime_ns for path in times} and len(times) == 3
-    told = []
-    side_by_side = run_study(configs, n_jobs=2, models_dir=tmp_path, tell=told.append)
-    assert "4 of 4" in told[-1] and "left" in told[-1]
+    side_by_side = run_study(configs, n_jobs=2, models_dir=tmp_path, progress=True)
+    assert "4/4" in capsys.readouterr().err
     one_thread = run_study(configs[::-1], n_jobs=2, models_dir=tmp_path / "again")
     csv = [frame.drop(columns=["seconds"]).to_csv() for frame in (side_by_side, one_thread)]
     assert csv[0] == csv[1]
@@ -113,7 +111,7 @@ def test_shards_are_disjoint_and_complete():
 @pytest.mark.parametrize("preset", STUDIES)
 def test_presets_change_one_thing_at_a_time(preset):
     axes = {"data_set": "dataset", "latent_size": "latent_dim", "disentanglement": "beta"}
-    for name, configs in comparisons(preset).items():
+    for name, configs in preset_comparisons(preset).items():
         fields = {field: {getattr(config, field) for config in configs} for field in configs[0].to_dict()}
         varied = {field for field, values in fields.items() if len(values) > 1}
         assert varied - {"seed", "dataset"} <= {axes.get(name, name)}
@@ -122,47 +120,50 @@ def test_presets_change_one_thing_at_a_time(preset):
 
 def test_the_full_preset_has_three_seeds_everywhere_and_equal_training():
     configs = all_configs("full")
-    assert all({config.seed for config in cells} >= {0, 1, 2} for cells in comparisons("full").values())
+    assert all(
+        {config.seed for config in cells} >= {0, 1, 2} for cells in preset_comparisons("full").values()
+    )
     assert len({config.epochs for config in configs if config.dataset != "sprites"}) == 1
 
 
 @pytest.mark.slow
 def test_a_scorecard_is_kept_beside_the_run(tmp_path):
-    protocol = EvaluationConfig(
+    evaluation = EvaluationConfig(
         seeds=(0, 1), n_samples=100, n_iwae=20, iwae_k=2, n_codes=300, n_pairs=50, n_tsne=60
     )
-    table = run_study([BASE], protocol=protocol, models_dir=tmp_path)
+    table = run_study([BASE], evaluation=evaluation, models_dir=tmp_path)
     wide = by_run(table)
-    assert 0 <= wide["test_active_units"].item() <= 2 and 0 < wide["test_knn_accuracy"].item() < 1
-    assert wide["test_frechet_distance_of_decoder means, own prior"].item() > 0
+    assert 0 <= wide["active_units_z_mean"].item() <= 2 and 0 < wide["knn_accuracy_z_mean"].item() < 1
+    assert wide["frechet_distance_mean_model"].item() > 0
     path = tmp_path / wide["run"].item() / "scorecard.json"
     time = path.stat().st_mtime_ns
     (tmp_path / wide["run"].item() / "model.keras").unlink()  # scores need no weights,
     shutil.rmtree(next(tmp_path.glob("classifier-*")))  # and no classifier
-    again = run_study([BASE], protocol=protocol, models_dir=tmp_path)
+    again = run_study([BASE], evaluation=evaluation, models_dir=tmp_path)
     assert again.to_csv() == table.to_csv() and path.stat().st_mtime_ns == time
     assert not list(tmp_path.glob("classifier-*"))
-    assert read_results([BASE], tmp_path, protocol).to_csv() == table.to_csv()
+    assert read_results([BASE], tmp_path, evaluation).to_csv() == table.to_csv()
 
 
-def test_what_is_complete_is_read_where_its_images_cannot_be_had(monkeypatch):
+def test_what_is_complete_is_read_where_its_images_are_not_available(monkeypatch):
     asked = []
 
     def gone(name, *arguments, **options):
         asked.append(name)
-        raise InputError("cannot be had")
+        raise InputError("is not available")
 
     monkeypatch.setattr("vae_lib.study.runner.load_dataset", gone)
-    configs, places = all_configs("full"), StudyPaths("no-such-folder", "models/study", stand_ins=False)
+    configs, paths = all_configs("full"), StudyPaths("no-such-folder", "models/study", stand_ins=False)
     table = run_study(
-        configs, protocol=STUDY_EVALUATION, data_dir=places.data_dir, models_dir=places.models_dir
+        configs, evaluation=STUDY_EVALUATION, data_dir=paths.data_dir, models_dir=paths.models_dir
     )
-    pd.testing.assert_frame_equal(table, read_results(configs, places.models_dir, STUDY_EVALUATION))
+    pd.testing.assert_frame_equal(table, read_results(configs, paths.models_dir, STUDY_EVALUATION))
     assert table["run"].nunique() == len(configs)
     asked.clear()
-    assert seconds_of(configs, places, print) == {}
+    text = estimate(configs, paths, 2)
+    assert "fashion_mnist: 0 of 48 runs left, 0.00 core-hours" in text and "0.00 h on 2 workers" in text
     assert sorted(asked) == ["cifar10", "fashion_mnist", "mnist", "sprites"]  # once each
     missing = dataclasses.replace(configs[0], seed=99)
-    assert list(run_study([missing], models_dir=places.models_dir)["status"]) == ["failed"]
-    with pytest.raises(InputError, match="cannot be had"):
-        seconds_of([missing], places, print)
+    assert list(run_study([missing], models_dir=paths.models_dir)["status"]) == ["failed"]
+    with pytest.raises(InputError, match="is not available"):
+        estimate([missing], paths, 2)

@@ -7,7 +7,7 @@ from tools.execute_notebook import ROOT
 from vae_lib.metrics.intervals import mean_interval
 from vae_lib.study import summaries
 from vae_lib.study.comparisons import compare_settings
-from vae_lib.study.grids import STUDY_EVALUATION, all_configs, comparisons
+from vae_lib.study.grids import STUDY_EVALUATION, all_configs, preset_comparisons
 from vae_lib.study.results import by_run, read_results
 
 
@@ -42,26 +42,26 @@ def sweep(axis, **columns):
 
 
 def test_the_best_latent_size_is_told_and_what_comes_after_it():
-    text = summaries.summarize_latent_size(sweep("latent_dim", test_bits_per_dim=[5.0, 3.0, 4.0]))
+    text = summaries.summarize_latent_size(sweep("latent_dim", bits_per_dim_test=[5.0, 3.0, 4.0]))
     assert text == "On a bits per dimension fall from 5.00 at 1 latents to 3.00 at 2; at 4 they are 4.00."
-    assert summaries.summarize_latent_size(sweep("latent_dim", test_bits_per_dim=[5.0, 4.0, 3.0])).endswith(
+    assert summaries.summarize_latent_size(sweep("latent_dim", bits_per_dim_test=[5.0, 4.0, 3.0])).endswith(
         "at 4."
     )
 
 
 def test_beta_is_read_from_end_to_end_and_at_its_best():
-    columns = {"test_rate": [9, 5, 1], "test_psnr": [20, 19, 18], "test_knn_accuracy": [0.8, 0.8, 0.7]}
-    text = summaries.summarize_beta(sweep("beta", test_bits_per_dim=[3.1, 3.0, 3.2], **columns))
+    columns = {"rate_test": [9, 5, 1], "psnr_test": [20, 19, 18], "knn_accuracy_z_mean": [0.8, 0.8, 0.7]}
+    text = summaries.summarize_beta(sweep("beta", bits_per_dim_test=[3.1, 3.0, 3.2], **columns))
     assert "best at beta 2 (-0.100 ± nan bits from beta 1, within the noise)" in text
     assert "from 9 to 1 nats" in text and "80% to 70%" in text
     assert "best at beta 1. From" in summaries.summarize_beta(
-        sweep("beta", test_bits_per_dim=[3.0, 3.1, 3.2], **columns)
+        sweep("beta", bits_per_dim_test=[3.0, 3.1, 3.2], **columns)
     )
 
 
 def test_disentanglement_names_the_beta_whose_seeds_lie_furthest_apart():
     runs = pd.DataFrame(
-        {"beta": [1, 1, 4, 4], "test_mig": [0.1, 0.1, 0.2, 0.4], "test_active_units": [6, 6, 3, 3]}
+        {"beta": [1, 1, 4, 4], "mig_z_mean": [0.1, 0.1, 0.2, 0.4], "active_units_z_mean": [6, 6, 3, 3]}
     )
     text = summaries.summarize_disentanglement(runs)
     assert (
@@ -72,7 +72,7 @@ def test_disentanglement_names_the_beta_whose_seeds_lie_furthest_apart():
 @pytest.fixture(scope="module")
 def study():
     table = read_results(all_configs("full"), ROOT / "models" / "study", STUDY_EVALUATION)
-    return {name: by_run(table, configs) for name, configs in comparisons("full").items()}
+    return {name: by_run(table, configs) for name, configs in preset_comparisons("full").items()}
 
 
 def test_the_committed_study_is_whole(study):
@@ -82,19 +82,18 @@ def test_the_committed_study_is_whole(study):
     }
 
 
-FRECHET = "test_frechet_distance_of_{}, own prior"
 PROSE = [  # comparison, setting, start, end, measure, direction that the notebook's prose gives it
-    ("likelihood", "likelihood", "discretized_logistic", "bernoulli", "test_rate", -1),
-    ("likelihood", "likelihood", "discretized_logistic", "bernoulli", FRECHET.format("decoder means"), -1),
-    ("likelihood", "likelihood", "discretized_logistic", "bernoulli", FRECHET.format("draws from p(x|z)"), 1),
-    ("prior", "prior", "normal", "flow", FRECHET.format("draws from p(x|z)"), -1),
-    ("prior", "prior", "normal", "flow", FRECHET.format("decoder means"), -1),
-    ("conditional", "conditional", False, True, "test_knn_accuracy", -1),
-    ("conditional", "conditional", False, True, "test_linear_probe_accuracy", -1),
-    ("conditional", "conditional", False, True, "test_rate", -1),
-    ("disentanglement", "beta", 1.0, 16.0, "test_mig", 1),
-    ("disentanglement", "beta", 1.0, 16.0, "test_dci_disentanglement", 1),
-    ("disentanglement", "beta", 1.0, 16.0, "test_active_units", -1),
+    ("likelihood", "likelihood", "discretized_logistic", "bernoulli", "rate_test", -1),
+    ("likelihood", "likelihood", "discretized_logistic", "bernoulli", "frechet_distance_mean_model", -1),
+    ("likelihood", "likelihood", "discretized_logistic", "bernoulli", "frechet_distance_sample_model", 1),
+    ("prior", "prior", "normal", "flow", "frechet_distance_sample_model", -1),
+    ("prior", "prior", "normal", "flow", "frechet_distance_mean_model", -1),
+    ("conditional", "conditional", False, True, "knn_accuracy_z_mean", -1),
+    ("conditional", "conditional", False, True, "linear_probe_accuracy_z_mean", -1),
+    ("conditional", "conditional", False, True, "rate_test", -1),
+    ("disentanglement", "beta", 1.0, 16.0, "mig_z_mean", 1),
+    ("disentanglement", "beta", 1.0, 16.0, "dci_disentanglement_z_mean", 1),
+    ("disentanglement", "beta", 1.0, 16.0, "active_units_z_mean", -1),
 ]
 
 
@@ -108,34 +107,35 @@ def test_what_the_prose_says_holds_in_the_committed_study(
 @pytest.mark.parametrize(("dataset", "best"), [("fashion_mnist", 32), ("cifar10", 64)])
 def test_bits_per_dim_are_best_where_the_prose_says_and_worse_at_128(study, dataset, best):
     runs = study["latent_size"][study["latent_size"]["dataset"] == dataset]
-    assert runs.groupby("latent_dim")["test_bits_per_dim"].mean().idxmin() == best
-    assert compare_settings(runs, "latent_dim", best, 128, "test_bits_per_dim").direction == 1
+    assert runs.groupby("latent_dim")["bits_per_dim_test"].mean().idxmin() == best
+    assert compare_settings(runs, "latent_dim", best, 128, "bits_per_dim_test").direction == 1
 
 
 def test_a_mixture_brings_draws_nearer_than_the_flow_and_labels_asked_for_are_often_missed(study):
     runs = study["prior"]
-    flow = runs[runs["prior"] == "flow"].set_index("seed")[FRECHET.format("draws from p(x|z)")]
+    flow = runs[runs["prior"] == "flow"].set_index("seed")["frechet_distance_sample_model"]
     normal = runs[runs["prior"] == "normal"].set_index("seed")
-    mixture = normal["test_frechet_distance_of_draws from p(x|z), mixture prior"]
+    mixture = normal["frechet_distance_sample_mixture"]
     assert (mixture < flow).all()
-    told = study["conditional"][study["conditional"]["conditional"]]
-    assert (told["test_classifier_accuracy_of_decoder means, own prior"] < 0.5).all()
-    diversity = told[[f"test_within_class_diversity_of_{what}" for what in
-                      ("decoder means, own prior", "real images (floor)")]]  # fmt: skip
+    given = study["conditional"][study["conditional"]["conditional"]]
+    assert (given["classifier_accuracy_mean_model"] < 0.5).all()
+    diversity = given[["within_class_diversity_mean_model", "within_class_diversity_real"]]
     assert (diversity.iloc[:, 0] > diversity.iloc[:, 1]).all()
 
 
 def test_a_beta_of_four_does_hardly_any_harm_to_the_bound_on_cifar10_and_takes_a_quarter_of_the_rate(study):
     runs = study["beta"][study["beta"]["dataset"] == "cifar10"]
-    assert abs(compare_settings(runs, "beta", 1.0, 4.0, "test_bits_per_dim").difference) < 0.01
-    assert compare_settings(runs, "beta", 1.0, 4.0, "test_rate").difference == pytest.approx(-28, abs=1)
+    assert abs(compare_settings(runs, "beta", 1.0, 4.0, "bits_per_dim_test").difference) < 0.01
+    assert compare_settings(runs, "beta", 1.0, 4.0, "rate_test").difference == pytest.approx(-28, abs=1)
 
 
 def test_a_high_beta_does_not_show_the_classes_better_than_by_two_points(study):
     runs = study["beta"]
-    knn = {name: compare_settings(runs[runs["dataset"] == name], "beta", 1.0, 16.0, "test_knn_accuracy") for name in
-           ("fashion_mnist", "cifar10")}  # fmt: skip
-    assert knn["fashion_mnist"].direction == -1 and abs(knn["cifar10"].difference) < 0.02
+    fashion, cifar = (
+        compare_settings(runs[runs["dataset"] == name], "beta", 1.0, 16.0, "knn_accuracy_z_mean")
+        for name in ("fashion_mnist", "cifar10")
+    )
+    assert fashion.direction == -1 and abs(cifar.difference) < 0.02
 
 
 @pytest.mark.parametrize("dataset", ["fashion_mnist", "cifar10", "mnist"])
@@ -143,8 +143,8 @@ def test_the_readme_gives_the_scores_of_the_committed_study(study, dataset):
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     runs = study["data_set"][study["data_set"]["dataset"] == dataset]
     for measure, digits, unit in (
-        *(("test_bits_per_dim", 3, "bits/dim"), ("test_rate", 1, "nats"), ("test_psnr", 2, "dB")),
-        *(("test_knn_accuracy", 3, ""), ("test_classifier_accuracy_of_reconstructions", 3, "")),
+        *(("bits_per_dim_test", 3, "bits/dim"), ("rate_test", 1, "nats"), ("psnr_test", 2, "dB")),
+        *(("knn_accuracy_z_mean", 3, ""), ("classifier_accuracy_reconstruction", 3, "")),
     ):
         mean, half_width = mean_interval(runs[measure])
         assert f"{mean:.{digits}f} ± {half_width:.{digits}f} {unit}".strip() in readme, measure
@@ -152,13 +152,13 @@ def test_the_readme_gives_the_scores_of_the_committed_study(study, dataset):
 
 def test_the_readme_tells_what_beta_and_priors_did_in_the_committed_study(study):
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    mig = study["disentanglement"].groupby("beta")["test_mig"].mean()
+    mig = study["disentanglement"].groupby("beta")["mig_z_mean"].mean()
     assert mig.idxmax() == 16.0
     assert f"rises from {mig[1.0]:.2f} at beta 1 to {mig[16.0]:.2f} at beta 16" in readme
     beta = study["beta"][study["beta"]["dataset"] == "fashion_mnist"]
-    knn = beta.groupby("beta")["test_knn_accuracy"].mean()
+    knn = beta.groupby("beta")["knn_accuracy_z_mean"].mean()
     assert f"from {knn[1.0]:.3f} to {knn[16.0]:.3f} on Fashion-MNIST at beta 16" in readme
-    draws = [f"test_frechet_distance_of_draws from p(x|z), {kind} prior" for kind in ("own", "mixture")]
+    draws = ["frechet_distance_sample_model", "frechet_distance_sample_mixture"]
     means = study["prior"].groupby("prior")[draws].mean()
     (own, mixture), flow = means.loc["normal"], means.loc["flow"].iloc[0]
     assert (

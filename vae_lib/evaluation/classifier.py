@@ -1,4 +1,4 @@
-"""Classifier: a small CNN trained on one data set, whose features and labels judge generated images.
+"""Classifier: a small CNN trained on one data set, whose features and labels score generated images.
 
 Its penultimate layer is the feature space of the sample measures, its labels those of reconstructions and
 conditional samples. It sees training images only, and it is an instrument, not a result: equal data, seed and
@@ -264,7 +264,7 @@ def _read(directory: Path, data: ImageDataset, config: ClassifierConfig) -> Clas
     except FileNotFoundError:
         return None
     except (KeyError, ValueError) as error:  # among them InputError
-        _logger.warning("training the classifier in %s anew: %s", directory.name, error)
+        _logger.warning("training the classifier in %s again: %s", directory.name, error)
         return None
     return classifier
 

@@ -11,9 +11,8 @@ from vae_lib import latent_space
 from vae_lib.config import EvaluationConfig
 from vae_lib.data.dataset import ImageDataset
 from vae_lib.evaluation.classifier import Classifier
-from vae_lib.training.scores import binarize_images
 
-NO_CLASSIFIER = "it needs a classifier, so labels of two classes or more"  # why a measure is left out
+NO_CLASSIFIER = "it needs a classifier, so labels of two classes or more"
 MAX_MIXTURE = 640  # components x latents: more cost minutes
 
 
@@ -24,14 +23,13 @@ class EvaluationContext:
     vae: object
     data: ImageDataset
     classifier: Classifier | None
-    protocol: EvaluationConfig
+    config: EvaluationConfig
 
     def images(self, part: str, rows=slice(None)) -> np.ndarray:
-        """Return images as the model knows them: binarised, once, if it binarises."""
-        x = np.asarray(self.data.images_and_labels(part)[0][rows])
-        return binarize_images(x) if self.vae.binarize else x
+        """Return images of `train`, `val` or `test` as the model sees them."""
+        return self.vae.as_observed(np.asarray(self.data.images_and_labels(part)[0][rows]))
 
-    def given(self, part: str, rows=slice(None)) -> np.ndarray | None:
+    def labels(self, part: str, rows=slice(None)) -> np.ndarray | None:
         """Return the labels that a conditional model is given; None for any other."""
         return self.data.images_and_labels(part)[1][rows] if self.vae.num_classes else None
 
@@ -42,29 +40,24 @@ class EvaluationContext:
 
     @cached_property
     def codes(self) -> tuple[np.ndarray, np.ndarray]:
-        """z_mean and z_log_var of the test images."""
-        return self.vae.encode(self.x, self.given("test"))
+        """z_mean and z_log_var of the test images, each (n, latent_dim)."""
+        return self.vae.encode(self.x, self.labels("test"))
 
     @cached_property
     def reconstructions(self) -> np.ndarray:
         """Decoder means at the z_mean of the test images, uint8."""
-        return self.vae.reconstruct(self.x, self.given("test"))
+        return self.vae.reconstruct(self.x, self.labels("test"))
 
-    @property
-    def prior_name(self) -> str:
-        """What p(z) is called in the table."""
-        return "N(0, I)" if self.vae.prior.name == "normal" else "learned prior"
-
-    def drawn_codes(self, part: str, n: int, seed: int = 0) -> np.ndarray:
+    def sampled_codes(self, part: str, n: int, seed: int = 0) -> np.ndarray:
         """Return one z drawn from q(z|x) for each of the first n images of a part."""
-        z_mean, z_log_var = self.vae.encode(self.images(part, slice(n)), self.given(part, slice(n)))
+        z_mean, z_log_var = self.vae.encode(self.images(part, slice(n)), self.labels(part, slice(n)))
         noise = np.random.default_rng(seed).standard_normal(z_mean.shape)
         return z_mean + np.exp(0.5 * z_log_var) * noise
 
     @cached_property
     def mixture(self):
         """A Gaussian mixture fitted to codes of training images, its size chosen on validation images."""
-        train, val = (self.drawn_codes(part, self.protocol.n_codes) for part in ("train", "val"))
+        train, val = (self.sampled_codes(part, self.config.n_codes) for part in ("train", "val"))
         most = min(len(train) // 20, MAX_MIXTURE // train.shape[1])
         sizes = tuple(k for k in (1, 5, 10, 20, 50) if k == 1 or k <= most)
         with warnings.catch_warnings():  # a fit that was cut short is judged by validation like any other

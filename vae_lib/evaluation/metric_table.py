@@ -1,153 +1,128 @@
-"""Measures: the unit of each, which way is better, and one table of them with what was left out and why."""
+"""Scores as rows, and the table that they make: mean and interval over evaluation seeds, one row a score."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+import numpy as np
 import pandas as pd
 
 from vae_lib.metrics.intervals import mean_interval
+from vae_lib.metrics.registry import METRICS, NEITHER, PRIORS, TARGETS
 
-HIGHER, LOWER, NEITHER = "higher", "lower", "none"
-MEASURES = {
-    "elbo": ("nats/image", HIGHER),
-    "elbo_standard_error": ("nats/image", NEITHER),
-    "iwae": ("nats/image", HIGHER),
-    "bits_per_dim": ("bits/dim", LOWER),
-    "rate": ("nats/image", LOWER),
-    "distortion": ("nats/image", LOWER),
-    "mse": ("grey levels squared", LOWER),
-    "psnr": ("dB", HIGHER),
-    "active_units": ("latents", NEITHER),
-    "collapsed_latents": ("latents", NEITHER),
-    "mutual_information": ("nats", NEITHER),
-    "mutual_information_cap": ("nats", NEITHER),
-    "marginal_kl": ("nats", LOWER),
-    "total_correlation": ("nats", LOWER),
-    "dimension_wise_kl": ("nats", LOWER),
-    "frechet_distance": ("feature units squared", LOWER),
-    "kernel_distance": ("kernel units", LOWER),
-    "precision": ("share", HIGHER),
-    "recall": ("share", HIGHER),
-    "copied_share": ("share", LOWER),
-    "mixture_components": ("components", NEITHER),
-    "classifier_accuracy": ("share", HIGHER),
-    "within_class_diversity": ("ratio to real", NEITHER),
-    "largest_class_share": ("share", NEITHER),
-    "knn_accuracy": ("share", HIGHER),
-    "linear_probe_accuracy": ("share", HIGHER),
-    "trustworthiness": ("share", HIGHER),
-    "mig": ("share", HIGHER),
-    "sap": ("share", HIGHER),
-    "dci_disentanglement": ("share", HIGHER),
-    "dci_completeness": ("share", HIGHER),
-    "dci_informativeness": ("share", HIGHER),
-    "factor_vae_score": ("share", HIGHER),
-}
+SCORE = [
+    "metric",
+    "target",
+    "prior",
+    "n",
+]  # what identifies a score; Fréchet distances are taken at several n
 
 
-class MeasureTable:
-    """Rows of measures in the order they were taken, a group of them at a time."""
+def row(
+    metric: str,
+    value: float,
+    n: int,
+    target: str | None = None,
+    prior: str = "",
+    *,
+    seed: int | None = None,
+    note: str = "",
+) -> dict:
+    """Return one value of one score.
 
-    def __init__(self) -> None:
-        self._rows: list[dict] = []
-        self._group = ""
-
-    def begin(self, group: str) -> None:
-        """Name the group of the rows that follow."""
-        self._group = group
-
-    def take(
-        self,
-        names: tuple[str, ...],
-        of: str,
-        n: int,
-        compute: Callable[..., Mapping[str, float]],
-        seeds: tuple[int, ...] = (),
-        note: str = "",
-    ) -> None:
-        """Compute measures and add a row for each.
-
-        Args:
-            names: Keys of `MEASURES`; compute gives a value for each.
-            of: What is measured, such as "test images" or "reconstructions".
-            n: Images behind each value.
-            compute: Called with each seed, or once with nothing where there are no seeds.
-            seeds: Seeds of the evaluation's own noise; the half-width is over these.
-            note: What a reader must know beside the value.
-
-        A ValueError of the computation, such as of a set too small, becomes the reason it is left out.
-        """
-        try:
-            draws = [compute(seed) for seed in seeds] if seeds else [compute()]
-        except ValueError as error:
-            self.leave_out(", ".join(names), of, str(error).strip().splitlines()[0])
-            return
-        for name in names:
-            value, half_width = _interval([float(draw[name]) for draw in draws])
-            if math.isfinite(value):
-                self._add(name, of, value, half_width, n, note)
-            else:
-                self.leave_out(name, of, f"its value is {value}")
-
-    def put(self, name: str, of: str, n: int, value: float, note: str = "") -> None:
-        """Add a row for a value that holds no noise and is known already; arguments as for `take`."""
-        self.take((name,), of, n, lambda: {name: value}, (), note)
-
-    def leave_out(self, measure: str, of: str, reason: str) -> None:
-        """Add a row without a value that says what is missing, and why."""
-        self._add(measure, of, math.nan, math.nan, 0, f"left out: {reason}")
-
-    def _add(self, measure: str, of: str, value: float, half_width: float, n: int, note: str) -> None:
-        unit, better = MEASURES.get(measure, ("", NEITHER))
-        row = {"group": self._group, "measure": measure, "of": of, "value": value, "half_width": half_width}
-        self._rows.append({**row, "unit": unit, "better": better, "n": n, "note": note})
-
-    def frame(self) -> pd.DataFrame:
-        """Return the rows as a frame."""
-        return pd.DataFrame(self._rows)
+    Args:
+        metric: One of `METRICS`.
+        value: In the metric's unit.
+        n: Images behind it.
+        target: One of `TARGETS`; None for the metric's own.
+        prior: One of `PRIORS`, or empty where no prior plays a part.
+        seed: Of the evaluation's noise or choice of images; None for a value that holds neither.
+        note: What a reader must know beside the value.
+    """
+    target = METRICS[metric].target if target is None else target
+    row = {"metric": metric, "target": target, "prior": prior, "seed": seed, "value": float(value), "n": n}
+    return {**row, "note": note}
 
 
-def _interval(values: list[float]) -> tuple[float, float]:
-    """Return the mean over seeds and its half-width: NaN for one value, and 0 where all are the same."""
-    if len(values) > 1 and len(set(values)) == 1:
-        return values[0], 0.0
+def missing(metrics: Iterable[str], reason: str, target: str | None = None, prior: str = "") -> list[dict]:
+    """Return a row without a value for each metric that cannot be computed, with the reason as its note."""
+    note = f"left out: {reason}"
+    return [row(metric, math.nan, 0, target, prior, note=note) for metric in metrics]
+
+
+def score_table(rows: Iterable[Mapping]) -> pd.DataFrame:
+    """Return one row a score, from one row a score and seed.
+
+    Args:
+        rows: As `row` and `missing` return them.
+
+    Returns:
+        Columns: `group`, `metric`, `target`, `prior`, `value` (mean over seeds), `half_width` (95 %; NaN
+        without seeds), `unit`, `direction` ("higher" or "lower" is better, or "none"), `n`, `note`.
+    """
+    scores = []
+    for identifiers, values in pd.DataFrame(rows).groupby(SCORE, sort=False):
+        score = dict(zip(SCORE, identifiers, strict=True)) | {"note": values["note"].iloc[0]}
+        score["value"], score["half_width"] = _interval(values["value"].to_numpy())
+        if not math.isfinite(score["value"]) and not score["note"]:
+            score |= {"value": math.nan, "half_width": math.nan, "note": f"left out: it is {score['value']}"}
+        metric = METRICS[score["metric"]]
+        scores.append({"group": metric.group, "unit": metric.unit, "direction": metric.direction, **score})
+    columns = ["group", *SCORE[:3], "value", "half_width", "unit", "direction", "n", "note"]
+    return pd.DataFrame(scores, columns=columns)
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    """Return the mean and its half-width: NaN for one value, and 0 where all are the same."""
+    if len(values) > 1 and np.ptp(values) == 0:
+        return float(values[0]), 0.0
     return mean_interval(values)
 
 
+def training_scores(metrics: Mapping, targets: Iterable[str] = ("val", "test")) -> Iterator[dict]:
+    """Yield a row for each score that training ends with.
+
+    Args:
+        metrics: Of a run's `metrics.json`: `<target>_<metric>`, and `<target>_n`.
+        targets: Of these parts.
+    """
+    for target in targets:
+        for metric in METRICS:
+            if metrics.get(f"{target}_{metric}") is not None:
+                yield row(metric, metrics[f"{target}_{metric}"], metrics[f"{target}_n"], target)
+
+
 def records(table: pd.DataFrame) -> list[dict]:
-    """Return a table's rows as JSON-able dicts, with None where there is no number."""
-    return [
-        {
-            name: None if isinstance(value, float) and math.isnan(value) else value
-            for name, value in row.items()
-        }
-        for row in table.to_dict("records")
-    ]
+    """Return a table's rows as JSON-able dicts, with None where there is no number.
+
+    What the registry knows of a metric is not repeated: `group`, `unit` and `direction` are left out.
+    """
+    kept = table[[*SCORE, "value", "half_width", "note"]]
+    return kept.astype(object).where(kept.notna(), None).to_dict("records")
 
 
 def as_text(table: pd.DataFrame) -> str:
-    """Return a table of measures as lines: value and 95 % half-width, unit, which way is better, n, note."""
+    """Return a table of scores as lines: value and 95 % half-width, unit, which way is better, n, note."""
     lines = []
     for group, rows in table.groupby("group", sort=False):
         lines += ["", str(group)]
-        lines += [_line(row) for row in rows.to_dict("records")]
+        lines += [_line(score) for score in rows.to_dict("records")]
     return "\n".join(lines[1:])
 
 
-def _line(row: dict) -> str:
-    if math.isnan(row["value"]):
-        return f"  {row['measure']}, {row['of']}: {row['note']}"
-    half_width = "" if math.isnan(row["half_width"]) else f"± {row['half_width']:.2g}"
-    better = "" if row["better"] == NEITHER else f" ({row['better']} is better)"
-    note = f"; {row['note']}" if row["note"] else ""
+def _line(score: dict) -> str:
+    what = ", ".join(filter(None, (TARGETS.get(score["target"], ""), PRIORS.get(score["prior"], ""))))
+    if math.isnan(score["value"]):
+        return f"  {score['metric']:<24}{what}: {score['note']}"
+    half_width = "" if math.isnan(score["half_width"]) else f"± {score['half_width']:.2g}"
+    better = "" if score["direction"] == NEITHER else f" ({score['direction']} is better)"
+    note = f"; {score['note']}" if score["note"] else ""
+    value = _as_number(score["value"], METRICS[score["metric"]].digits)
     return (
-        f"  {row['measure']:<24}{row['of']:<40}{as_number(row['value']):>10} {half_width:<10}"
-        f"{row['unit']}{better}, n {row['n']:,}{note}"
+        f"  {score['metric']:<24}{what:<36}{value:>10} {half_width:<10}"
+        f"{score['unit']}{better}, n {score['n']:,}{note}"
     )
 
 
-def as_number(value: float) -> str:
-    """Return a number with three decimals, or four digits where that would say nothing."""
-    if value and abs(value) < 0.1:
-        return f"{value:.3g}"
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.3f}"
+def _as_number(value: float, digits: int) -> str:
+    """Return a number with so many decimals, or three figures where these would say nothing."""
+    return f"{value:.3g}" if 0 < abs(value) < 10.0**-digits else f"{value:,.{digits}f}"

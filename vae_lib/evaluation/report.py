@@ -1,15 +1,18 @@
-"""What `evaluate`, `sample` and `encode` leave in a folder: figures, images, scores and codes."""
+"""What `evaluate`, `sample` and `encode` write into a folder: figures, images, scores and codes."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from PIL import Image
 
 from vae_lib import latent_space
+from vae_lib.config import EvaluationConfig
 from vae_lib.data.dataset import ImageDataset
 from vae_lib.evaluation.classifier import has_classes, load_classifier
-from vae_lib.evaluation.metric_table import records
+from vae_lib.evaluation.context import EvaluationContext
+from vae_lib.evaluation.metric_table import records, score_table, training_scores
 from vae_lib.evaluation.scorecard import scorecard
 from vae_lib.metrics import disentanglement
 from vae_lib.plots import image_grids
@@ -19,17 +22,16 @@ from vae_lib.plots.latents import plot_factor_matrix
 from vae_lib.plots.save import save_figure
 from vae_lib.plots.style import figure_style
 from vae_lib.training.run import Run
-from vae_lib.training.scores import binarize_images, evaluate
-from vae_lib.utils.errors import InputError
-from vae_lib.utils.files import atomic_write, write_json
+from vae_lib.training.scores import evaluate
+from vae_lib.utils.files import atomic_write, ensure_writable, write_json
 
-EMBEDDED = 2000  # test images in the t-SNE figure, and behind the table of factors
+N_EMBEDDED = 2000  # test images in the t-SNE figure, and behind the table of factors
 MAX_CLASSES = 20  # rows of samples by class
 
 
-def make_report(
+def write_report(
     run: Run, data: ImageDataset, out: Path, num_samples: int, models_dir: Path | None = None
-) -> tuple[dict, pd.DataFrame | None]:
+) -> pd.DataFrame:
     """Score a run on the test images and write its figures.
 
     Args:
@@ -41,84 +43,88 @@ def make_report(
         models_dir: Where the data set's classifier is kept, or None for the quick scores alone.
 
     Returns:
-        The quick scores, as in `metrics.json`, and the table of all measures, if it was asked for.
+        The table of all scores, or of those that training ends with.
 
     Raises:
         InputError: If `out` cannot be written.
     """
     ensure_writable(out)
     vae = run.model()
-    x, y = data.images_and_labels("test")
-    y = y if run.config.conditional else None
-    scores = {f"test_{name}": value for name, value in evaluate(vae, x, y).items()}
+    context = EvaluationContext(vae, data, None, EvaluationConfig())
+    quick = evaluate(vae, *data.images_and_labels("test")) if vae.num_classes else evaluate(vae, data.x_test)
+    scores = {f"test_{name}": value for name, value in quick.items()}
     facts = {"run": run.name, "source": data.source, "split": "test", "seed": run.config.seed}
-    content, table = {**facts, "scores": scores}, None
+    content, table = {**facts, "scores": scores}, score_table(training_scores(scores, ["test"]))
     if models_dir is not None:
         classifier = load_classifier(data, models_dir, verbose=1) if has_classes(data) else None
         table = scorecard(vae, data.subset(n_train=run.config.n_train), classifier)
         content["scorecard"] = records(table)
     write_json(out / "evaluation.json", content)
     with figure_style():
-        for name, figure in _figures(run, vae, data, y, num_samples).items():
+        for name, figure in _figures(run, context, num_samples).items():
             save_figure(figure, name, directory=out, metadata=facts)
-    return scores, table
+    return table
 
 
-def _figures(run: Run, vae, data: ImageDataset, y: np.ndarray | None, n: int) -> dict:
+def _figures(run: Run, context: EvaluationContext, n: int) -> dict[str, Figure]:
     """Return the figures of a run by name; the latent ones need two latents, and codes that differ."""
-
-    def images(rows) -> np.ndarray:
-        """Return test images as the model knows them."""
-        x = np.asarray(data.x_test[rows])
-        return binarize_images(x) if vae.binarize else x
-
-    x = images(slice(n))
-    labels = None if y is None else y[: len(x)]
-    asked = None if y is None else np.arange(n) % vae.num_classes
+    vae, data = context.vae, context.data
+    x, y = context.images("test", slice(n)), context.labels("test", slice(n))
+    asked = np.arange(n) % vae.num_classes if vae.num_classes else None
     figures = {
         "loss_curves": plot_loss_curves(run.history),
-        "reconstructions": image_grids.reconstruction_grid(x, vae.reconstruct(x, labels)),
+        "reconstructions": image_grids.reconstruction_grid(x, vae.reconstruct(x, y)),
         "samples": image_grids.sample_grid(vae.sample(n, asked), kind="decoder mean"),
         "samples_drawn": image_grids.sample_grid(vae.sample(n, asked, draw=True), kind="draw from p(x|z)"),
     }
-    half = min(len(x) // 2, 6)
-    if half:
-        ends = range(half, 2 * half)
-        if y is not None:  # told the class: on to the last test image of the same
-            ends = [np.flatnonzero(y == label)[-1] for label in y[:half]]
-        path = vae.interpolate(x[:half], images(list(ends)), y=None if y is None else y[:half])
-        figures["interpolation"] = image_grids.interpolation_grid(path, ends="reconstruction")
-    if vae.latent_dim == 2 and y is None and vae.prior.name == "normal":  # whose quantiles these are
+    if half := min(len(x) // 2, 6):
+        figures["interpolation"] = _interpolation_figure(context, half)
+    if (
+        vae.latent_dim == 2 and not vae.num_classes and vae.prior.name == "normal"
+    ):  # whose quantiles these are
         codes, quantiles = latent_space.prior_quantile_grid(15)
         plane = vae.decode(codes.reshape(-1, 2)).reshape(15, 15, *vae.image_shape)
         figures["manifold"] = image_grids.manifold_grid(plane, quantiles)
-    if y is not None:
+    if vae.num_classes:
         names = data.class_names[:MAX_CLASSES]
         rows = [vae.sample(n, label) for label in range(len(names))]  # one seed: the same z in each column
         figures["samples_by_class"] = image_grids.conditional_grid(np.stack(rows), names)
-    embedded = slice(0, EMBEDDED)
-    codes = vae.encode(images(embedded), None if y is None else y[embedded])[0]
-    if vae.latent_dim >= 2 and len(codes) > 10 and np.ptp(codes, axis=0).any():  # not all collapsed
-        figures["latent_space"] = latent_figure(codes, data)
-        if data.factors_test is not None and np.ptp(factors := data.factors_test[embedded], axis=0).all():
-            information, entropy = disentanglement.mutual_information(codes, factors)
-            shares = {"label": "share of the factor's entropy", "title": "What latents know of factors"}
-            figures["factors"] = plot_factor_matrix(information / entropy, data.factor_names, **shares).figure
+    return figures | _latent_figures(context)
+
+
+def _interpolation_figure(context: EvaluationContext, n_pairs: int) -> Figure:
+    """Show paths between test images; of a conditional model, to the last test image of the same class."""
+    y = context.labels("test")
+    ends = list(range(n_pairs, 2 * n_pairs))
+    if y is not None:
+        ends = [np.flatnonzero(y == label)[-1] for label in y[:n_pairs]]
+    x_from, x_to = context.images("test", slice(n_pairs)), context.images("test", ends)
+    path = context.vae.interpolate(x_from, x_to, y=None if y is None else y[:n_pairs])
+    return image_grids.interpolation_grid(path, ends="reconstruction")
+
+
+def _latent_figures(context: EvaluationContext) -> dict[str, Figure]:
+    embedded, data = slice(N_EMBEDDED), context.data
+    codes, _ = context.vae.encode(context.images("test", embedded), context.labels("test", embedded))
+    if codes.shape[1] < 2 or len(codes) <= 10 or not np.ptp(codes, axis=0).any():  # all collapsed
+        return {}
+    figures = {"latent_space": latent_figure(codes, data)}
+    factors = None if data.factors_test is None else data.factors_test[embedded]
+    if factors is not None and np.ptp(factors, axis=0).all():
+        information, entropy = disentanglement.mutual_information(codes, factors)
+        labels = {"label": "share of the factor's entropy", "title": "What latents know of factors"}
+        figures["factors"] = plot_factor_matrix(information / entropy, data.factor_names, **labels).figure
     return figures
 
 
-def latent_figure(codes: np.ndarray, data: ImageDataset):
+def latent_figure(codes: np.ndarray, data: ImageDataset) -> Figure:
     """Draw PCA beside t-SNE of the codes of the first test images, in the colours of their labels."""
     coordinates, explained = latent_space.embed_pca(codes)
     perplexity = min(30.0, (len(codes) - 1) / 3)
     labels = np.zeros(len(codes), dtype=int) if data.y_test is None else data.y_test[: len(codes)]
-    return plot_latent_organisation(
-        coordinates,
-        {perplexity: latent_space.embed_tsne(codes, perplexity)},
-        labels,
-        explained=explained,
-        class_names=data.class_names or None,
-    )
+    tsne = {perplexity: latent_space.embed_tsne(codes, perplexity)}
+    names = data.class_names or None
+    return plot_latent_organisation(coordinates, tsne, labels, explained=explained, class_names=names)
 
 
 def write_samples(
@@ -160,25 +166,10 @@ def write_codes(run: Run, data: ImageDataset, out: Path) -> str:
     vae, arrays, counts = run.model(), {}, []
     for part in ("train", "val", "test"):
         x, y = data.images_and_labels(part)
-        codes = vae.encode(binarize_images(x) if vae.binarize else x, y if vae.num_classes else None)
+        codes = vae.encode(vae.as_observed(x), y if vae.num_classes else None)
         arrays |= dict(zip((f"z_mean_{part}", f"z_log_var_{part}"), codes, strict=True))
         arrays |= {} if y is None else {f"y_{part}": y}
         counts.append(f"{len(x):,} {part}")
     arrays |= {"class_names": np.array(data.class_names)} if data.class_names else {}
     atomic_write(out / "codes.npz", lambda path: np.savez(path, **arrays))
     return ", ".join(counts)
-
-
-def ensure_writable(folder: Path) -> None:
-    """Make a folder and see that it can be written, before any long work.
-
-    Raises:
-        InputError: If it cannot.
-    """
-    probe = folder / ".probe"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"cannot write to {folder} ({error.strerror}): choose --out") from None

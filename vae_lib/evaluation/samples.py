@@ -1,42 +1,43 @@
-"""Generation: images from a VAE's priors, and how they differ from real ones in a classifier's features.
+"""Images generated from a VAE's priors, and how they differ from real ones in a classifier's features.
 
 Decoder means and draws from p(x|z) are two things: means are smoother than any image, draws carry the noise
-of independent pixels. Both are judged, by name, beside real images at the same n, which are the floor.
+of independent pixels. Both are scored, by name, beside real images at the same n, which are the floor.
 """
 
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from vae_lib.evaluation.context import NO_CLASSIFIER, EvaluationContext
-from vae_lib.evaluation.metric_table import MeasureTable
+from vae_lib.evaluation.metric_table import missing, row
 from vae_lib.metrics import sample_quality
 
-FLOOR = "real images (floor)"
-MIN_TEST = 50  # test images below which sample measures would say nothing
+REAL = ("real", "")  # target and prior of real images, the floor
+MIN_TEST = 50  # test images below which sample metrics would say nothing
 MAX_COPIES = 1000  # samples of a kind whose nearest training image is looked for
 COPIED_QUANTILE = 0.01  # of held-out images, which are no copies, lie as near
 
 
 def generate(
-    subject: EvaluationContext, n: int, seed: int, y: np.ndarray | None = None
-) -> dict[str, np.ndarray]:
-    """Return uint8 images of every kind: means and draws, from the model's prior and from a fitted mixture.
+    context: EvaluationContext, n: int, seed: int, y: np.ndarray | None = None
+) -> dict[tuple[str, str], np.ndarray]:
+    """Return uint8 images by (target, prior): means and draws, from the model's prior and from a mixture.
 
     Args:
-        subject: The model, and the images that the mixture is fitted to.
+        context: The model, and the images that the mixture is fitted to.
         n: Images of each kind.
         seed: Of z and of the pixels' noise.
         y: Labels (n,) for a conditional model.
     """
-    vae = subject.vae
-    mixture = subject.mixture.set_params(random_state=seed)
+    vae = context.vae
+    mixture = context.mixture.set_params(random_state=seed)
     z = np.random.default_rng(seed).permutation(mixture.sample(n)[0])
     images = {}
-    for kind, draw in (("decoder means", False), ("draws from p(x|z)", True)):
-        images[f"{kind}, {subject.prior_name}"] = vae.sample(n, y, seed=seed, draw=draw)
-        images[f"{kind}, mixture prior"] = vae.decode(z, y, draw=draw, seed=seed)
+    for target, draw in (("mean", False), ("sample", True)):
+        images[target, "model"] = vae.sample(n, y, seed=seed, draw=draw)
+        images[target, "mixture"] = vae.decode(z, y, draw=draw, seed=seed)
     return images
 
 
@@ -61,91 +62,90 @@ def within_class_diversity(features: ArrayLike, labels: ArrayLike) -> float:
     return float(np.mean(spreads))
 
 
-class _Drawn:
-    """Features and labels of generated images of every kind and of real ones, for one evaluation seed."""
+@dataclass(frozen=True)
+class _Generated:
+    """What the classifier sees of real images, and of generated ones by kind: (target, prior)."""
 
-    def __init__(self, subject: EvaluationContext, n: int, seed: int):
-        # Two disjoint halves of real images: one to compare with, one that shows the floor at the same n.
-        rows = np.random.default_rng(seed).permutation(len(subject.x))
-        real, floor = rows[:n], rows[n : 2 * n]
-        given, classifier = subject.given("test"), subject.classifier
-        self.asked = None if given is None else given[real]
-        images = {**generate(subject, n, seed, self.asked), FLOOR: subject.x[floor]}
-        labels = {kind: self.asked for kind in images}
-        if given is not None:
-            labels[FLOOR] = given[floor]
-        self.real = classifier.features(subject.x[real])
-        self.features = {kind: classifier.features(x) for kind, x in images.items()}
-        self.labels = labels
-        self.predicted = {kind: classifier.predict(x) for kind, x in images.items()}
+    real: np.ndarray  # features (n, n_features)
+    real_labels: np.ndarray | None
+    features: dict[tuple[str, str], np.ndarray]
+    predicted: dict[tuple[str, str], np.ndarray]
+    labels: dict[tuple[str, str], np.ndarray | None]  # that a conditional model was asked for
 
 
-def take_generation(subject: EvaluationContext, table: MeasureTable) -> None:
-    """Add distances of generated images from real ones, copies, and for conditional models the labels."""
-    names = "frechet_distance, kernel_distance, precision, recall, copied_share"
-    if subject.classifier is None or len(subject.x) < MIN_TEST:
-        few = f"{len(subject.x)} test images, fewer than {MIN_TEST}"
-        table.leave_out(names, "generated images", NO_CLASSIFIER if subject.classifier is None else few)
-        return
-    n = min(subject.protocol.n_samples, len(subject.x) // 2)
-    drawn = {seed: _Drawn(subject, n, seed) for seed in subject.protocol.seeds}
-    n_codes = min(subject.protocol.n_codes, len(subject.data.x_train))
+def _generated(context: EvaluationContext, n: int, seed: int) -> _Generated:
+    """Generate images of every kind; real ones are in two disjoint halves: to compare with, and the floor."""
+    rows = np.random.default_rng(seed).permutation(len(context.x))
+    real, floor = rows[:n], rows[n : 2 * n]
+    given, classifier = context.labels("test"), context.classifier
+    asked = None if given is None else given[real]
+    images = {**generate(context, n, seed, asked), REAL: context.x[floor]}
+    return _Generated(
+        real=classifier.features(context.x[real]),
+        real_labels=asked,
+        features={kind: classifier.features(x) for kind, x in images.items()},
+        predicted={kind: classifier.predict(x) for kind, x in images.items()},
+        labels={kind: asked for kind in images} | {REAL: None if given is None else given[floor]},
+    )
+
+
+def sample_scores(context: EvaluationContext) -> Iterator[dict]:
+    """Yield distances of generated images from real ones, copies, and for conditional models the labels.
+
+    Raises:
+        ValueError: Without a classifier, or with too few test images.
+    """
+    if context.classifier is None or len(context.x) < MIN_TEST:
+        few = f"{len(context.x)} test images, fewer than {MIN_TEST}"
+        raise ValueError(NO_CLASSIFIER if context.classifier is None else few)
+    n = min(context.config.n_samples, len(context.x) // 2)
+    n_codes = min(context.config.n_codes, len(context.data.x_train))
     note = "fitted after training, size by validation"
-    table.put("mixture_components", "mixture prior", n_codes, subject.mixture.n_components, note)
-    _take_distances(drawn, n, table)
-    _take_copies(subject, drawn, min(n, MAX_COPIES), table)
-    if subject.vae.num_classes:
-        table.begin("conditional generation")
-        _take_labels(drawn, n, table)
+    yield row("mixture_components", context.mixture.n_components, n_codes, prior="mixture", note=note)
+    train = context.classifier.features(context.images("train", slice(context.config.n_copied)))
+    for seed in context.config.seeds:
+        generated = _generated(context, n, seed)
+        yield from _distance_rows(generated, n, seed)
+        yield from _copy_rows(generated, train, min(n, MAX_COPIES), seed)
+        if context.vae.num_classes:
+            yield from _label_rows(generated, n, seed)
 
 
-def _kinds(drawn: dict[int, _Drawn]) -> list[str]:
-    return list(next(iter(drawn.values())).features)
-
-
-def _take_distances(drawn: dict[int, _Drawn], n: int, table: MeasureTable) -> None:
-    def frechet(kind, n, seed):
-        one = drawn[seed]
-        return {"frechet_distance": sample_quality.frechet_distance(one.features[kind][:n], one.real[:n])}
-
-    def others(kind, seed):
-        one = drawn[seed]
-        kernel, _ = sample_quality.kernel_distance(one.features[kind], one.real, seed=seed)
-        return {"kernel_distance": kernel, **sample_quality.precision_recall(one.real, one.features[kind])}
-
-    for kind in _kinds(drawn):
-        for part in (n, n // 2, n // 4):  # biased upwards by about 1 / n: read it at one n only
-            table.take(("frechet_distance",), kind, part, partial(frechet, kind, part), tuple(drawn))
-        names = ("kernel_distance", "precision", "recall")
-        table.take(names, kind, n, partial(others, kind), tuple(drawn))
-
-
-def _take_copies(subject: EvaluationContext, drawn: dict[int, _Drawn], n: int, table: MeasureTable) -> None:
-    train = subject.classifier.features(subject.images("train", slice(subject.protocol.n_copied)))
-    kinds, shares = _kinds(drawn), {}
-    for seed, one in drawn.items():
-        samples = np.concatenate([one.features[kind][:n] for kind in kinds])
-        found = sample_quality.nearest_neighbours(samples, train, one.real[:n], COPIED_QUANTILE)
-        shares[seed] = dict(zip(kinds, found["copied"].reshape(len(kinds), n).mean(axis=1), strict=True))
-    note = f"among {len(train):,} training images; {COPIED_QUANTILE:g} expected of new ones"
-    for kind in kinds:
-        share = {seed: {"copied_share": by_kind[kind]} for seed, by_kind in shares.items()}
-        table.take(("copied_share",), kind, n, share.__getitem__, tuple(drawn), note)
-
-
-def _take_labels(drawn: dict[int, _Drawn], n: int, table: MeasureTable) -> None:
-    def accuracy(kind, seed):
-        one = drawn[seed]
-        return {"classifier_accuracy": np.mean(one.predicted[kind] == one.labels[kind])}
-
-    def diversity(kind, seed):
-        one = drawn[seed]
-        spread = within_class_diversity(one.features[kind], one.labels[kind])
-        return {"within_class_diversity": spread / within_class_diversity(one.real, one.asked)}
-
-    for kind in _kinds(drawn):
-        table.take(
-            ("classifier_accuracy",), kind, n, partial(accuracy, kind), tuple(drawn), "of the label asked"
+def _distance_rows(generated: _Generated, n: int, seed: int) -> Iterator[dict]:
+    real = generated.real
+    for kind, features in generated.features.items():
+        for part in (n, n // 2, n // 4):  # biased upwards by about 1 / n: compare at one n only
+            distance = sample_quality.frechet_distance(features[:part], real[:part])
+            yield row("frechet_distance", distance, part, *kind, seed=seed)
+        yield row(
+            "kernel_distance",
+            sample_quality.kernel_distance(features, real, seed=seed)[0],
+            n,
+            *kind,
+            seed=seed,
         )
-        note = "1 is as varied as real images"
-        table.take(("within_class_diversity",), kind, n, partial(diversity, kind), tuple(drawn), note)
+        for metric, share in sample_quality.precision_recall(real, features).items():
+            yield row(metric, share, n, *kind, seed=seed)
+
+
+def _copy_rows(generated: _Generated, train: np.ndarray, n: int, seed: int) -> Iterator[dict]:
+    kinds = list(generated.features)
+    samples = np.concatenate([generated.features[kind][:n] for kind in kinds])
+    found = sample_quality.nearest_neighbours(samples, train, generated.real[:n], COPIED_QUANTILE)
+    note = f"among {len(train):,} training images; {COPIED_QUANTILE:g} expected of new ones"
+    for kind, share in zip(kinds, found["copied"].reshape(len(kinds), n).mean(axis=1), strict=True):
+        yield row("copied_share", share, n, *kind, seed=seed, note=note)
+
+
+def _label_rows(generated: _Generated, n: int, seed: int) -> Iterator[dict]:
+    for kind, labels in generated.labels.items():
+        accuracy = np.mean(generated.predicted[kind] == labels)
+        yield row("classifier_accuracy", accuracy, n, *kind, seed=seed, note="of the label asked for")
+    try:
+        real = within_class_diversity(generated.real, generated.real_labels)
+        for kind, labels in generated.labels.items():
+            spread = within_class_diversity(generated.features[kind], labels)
+            note = "1 is as varied as real images"
+            yield row("within_class_diversity", spread / real, n, *kind, seed=seed, note=note)
+    except ValueError as error:
+        yield from missing(("within_class_diversity",), str(error), "mean", "model")

@@ -1,9 +1,11 @@
-"""Scorecard: every measure of a trained VAE on one data set, in one table.
+"""Scorecard: every metric of a trained VAE on one data set, in one table.
 
-Runs the model and the classifier, and hands arrays to the pure measures. Whatever holds noise or a choice of
+Runs the model and the classifier, and hands arrays to the pure metrics. Whatever holds noise or a choice of
 images is computed under several evaluation seeds; the half-width is over those alone, and says nothing about
 other training seeds or other test images.
 """
+
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -14,203 +16,219 @@ from vae_lib.config import EvaluationConfig
 from vae_lib.data.dataset import ImageDataset
 from vae_lib.evaluation.classifier import Classifier
 from vae_lib.evaluation.context import NO_CLASSIFIER, EvaluationContext
-from vae_lib.evaluation.metric_table import MeasureTable
-from vae_lib.evaluation.samples import take_generation
-from vae_lib.metrics import disentanglement, probes
-from vae_lib.metrics.elbo import active_units, aggregate_posterior, gaussian_log_prob, iwae, rate_per_dim
+from vae_lib.evaluation.metric_table import missing, row, score_table
+from vae_lib.evaluation.samples import sample_scores
+from vae_lib.metrics import disentanglement, elbo, probes, reconstruction
 from vae_lib.metrics.intervals import standard_error
-from vae_lib.metrics.reconstruction import mse, psnr
 from vae_lib.training.scores import NOISE_SEED
 
-COLLAPSED_RATE = 0.01  # nats: a latent below it tells nothing of the image
+COLLAPSED_RATE = 0.01  # nats: a latent below it says nothing of the image
+Rows = Iterator[dict]
 
 
 def scorecard(
-    vae, data: ImageDataset, classifier: Classifier | None = None, protocol: EvaluationConfig | None = None
+    vae, data: ImageDataset, classifier: Classifier | None = None, config: EvaluationConfig | None = None
 ) -> pd.DataFrame:
-    """Take every measure that the model, the data and the classifier allow.
+    """Compute every metric that the model, the data and the classifier allow.
 
     Args:
         vae: A trained VAE.
         data: The images it was trained on, the training images no others than those.
-        classifier: Trained on the same data set; without one, the measures in its features are left out.
-        protocol: How many images and seeds; None for the defaults.
+        classifier: Trained on the same data set; without one, the metrics in its features are left out.
+        config: How many images and seeds; None for the defaults.
 
     Returns:
-        A row a measure, columns: `group`; `measure`; `of`, what is measured; `value`; `half_width`, 95 %
-        over evaluation seeds, NaN where the value holds no noise; `unit`; `better`, "higher", "lower"
-        or "none"; `n` images; `note`. What was left out has the value NaN, and its note says why.
+        One row a score, columns as of `metric_table.score_table`. What was left out has the value NaN, and
+        its note says why.
     """
-    subject = EvaluationContext(vae, data, classifier, protocol or EvaluationConfig())
-    table = MeasureTable()
+    context = EvaluationContext(vae, data, classifier, config or EvaluationConfig())
     with threadpool_limits(1):  # the same bits on any number of cores, and no contention for them
-        for group, take in _GROUPS.items():
-            table.begin(group)
-            take(subject, table)
-    return table.frame()
+        return score_table(row for scores in _METRICS_OF for row in _rows(scores, context))
 
 
-def _likelihood(subject: EvaluationContext, table: MeasureTable) -> None:
-    vae, seeds = subject.vae, subject.protocol.seeds
-    x, y, n = subject.x, subject.given("test"), len(subject.x)
-    terms = {seed: vae.elbo_terms(x, y, seed=NOISE_SEED + seed) for seed in seeds}
+def _rows(scores: Callable[[EvaluationContext], Rows], context: EvaluationContext) -> list[dict]:
+    """Return the rows of a group of metrics; of a set too small for them, say, the reason."""
+    try:
+        return list(scores(context))
+    except ValueError as error:
+        return missing(_METRICS_OF[scores], str(error).strip().splitlines()[0])
 
-    def elbo(seed):
-        error = {"elbo_standard_error": standard_error(terms[seed]["elbo"])}
-        return {**_scores(vae, terms[seed]["distortion"], terms[seed]["rate"]), **error}
 
-    def with_mixture(seed):
-        z = subject.drawn_codes("test", n, seed)
-        rate = gaussian_log_prob(z, *subject.codes) - subject.mixture.score_samples(z)
-        return _scores(vae, terms[seed]["distortion"], rate)
-
-    has_bits = vae.likelihood.has_bits_per_dim
-    names = ("elbo", *(("bits_per_dim",) if has_bits else ()), "rate")
-    table.take((*names, "distortion", "elbo_standard_error"), "test images", n, elbo, seeds)
-    note = "prior fitted after training to codes of training images"
-    table.take(names, "test images, mixture prior", n, with_mixture, seeds, note)
-    if not has_bits:
+def likelihood_scores(context: EvaluationContext) -> Rows:
+    """Yield the ELBO and its terms on all test images."""
+    vae, n = context.vae, len(context.x)
+    for seed in context.config.seeds:
+        terms = vae.elbo_terms(context.x, context.labels("test"), seed=NOISE_SEED + seed)
+        yield from _bound_rows(vae, terms["distortion"], terms["rate"], prior="model", seed=seed)
+        distortion = np.mean(terms["distortion"], dtype="float64")
+        yield row("distortion", distortion, n, prior="model", seed=seed)
+        yield row("elbo_standard_error", standard_error(terms["elbo"]), n, prior="model", seed=seed)
+    if not vae.likelihood.has_bits_per_dim:
         reason = f"likelihood {vae.likelihood.name} has none on 8-bit pixels"
-        table.leave_out("bits_per_dim", "test images", reason)
-    _importance(subject, table)
+        yield from missing(("bits_per_dim",), reason, prior="model")
 
 
-def _scores(vae, distortion: np.ndarray, rate: np.ndarray) -> dict[str, float]:
-    """Return the means over images, in nats, and bits per dim where the likelihood has them."""
-    scores = {"distortion": np.mean(distortion, dtype="float64"), "rate": np.mean(rate, dtype="float64")}
-    scores["elbo"] = -scores["distortion"] - scores["rate"]
+def mixture_scores(context: EvaluationContext) -> Rows:
+    """Yield the ELBO under a mixture that was fitted to codes of training images after training."""
+    note = "prior fitted after training to codes of training images"
+    for seed in context.config.seeds:
+        terms = context.vae.elbo_terms(context.x, context.labels("test"), seed=NOISE_SEED + seed)
+        z = context.sampled_codes("test", len(context.x), seed)
+        rate = elbo.gaussian_log_prob(z, *context.codes) - context.mixture.score_samples(z)
+        options = {"prior": "mixture", "seed": seed, "note": note}
+        yield from _bound_rows(context.vae, terms["distortion"], rate, **options)
+
+
+def _bound_rows(vae, distortion: np.ndarray, rate: np.ndarray, **options) -> Rows:
+    """Yield the means over images of the bound, in nats and in bits per dimension, and of the rate."""
+    mean_rate = np.mean(rate, dtype="float64")
+    bound = -np.mean(distortion, dtype="float64") - mean_rate
+    yield row("elbo", bound, len(rate), **options)
     if vae.likelihood.has_bits_per_dim:
-        scores["bits_per_dim"] = vae.likelihood.bits_per_dim(-scores["elbo"], vae.image_shape)
-    return scores
+        yield row("bits_per_dim", vae.likelihood.bits_per_dim(-bound, vae.image_shape), len(rate), **options)
+    yield row("rate", mean_rate, len(rate), **options)
 
 
-def _importance(subject: EvaluationContext, table: MeasureTable) -> None:
-    protocol = subject.protocol
-    rows = slice(protocol.n_iwae)
-    x, y = subject.x[rows], subject.given("test", rows)
-
-    def bounds(seed):
-        weights = subject.vae.log_weights(x, y, n_samples=protocol.iwae_k, seed=NOISE_SEED + seed)
-        return {"elbo": weights.mean(), "iwae": iwae(weights).mean()}
-
-    note = f"K = {protocol.iwae_k}; ELBO and IWAE are lower bounds on log p(x)"
-    table.take(("elbo", "iwae"), f"first {len(x):,} test images", len(x), bounds, protocol.seeds, note)
+def importance_scores(context: EvaluationContext) -> Rows:
+    """Yield the importance-weighted bound beside the ELBO of the same images."""
+    k = context.config.iwae_k
+    x, y = context.x[: context.config.n_iwae], context.labels("test", slice(context.config.n_iwae))
+    note = f"K = {k}; ELBO and IWAE are lower bounds on log p(x)"
+    for seed in context.config.seeds:
+        weights = context.vae.log_weights(x, y, n_samples=k, seed=NOISE_SEED + seed)
+        for metric, bound in (("elbo", weights.mean()), ("iwae", elbo.iwae(weights).mean())):
+            yield row(metric, bound, len(x), "test_subset", "model", seed=seed, note=note)
 
 
-def _bottleneck(subject: EvaluationContext, table: MeasureTable) -> None:
-    z_mean, z_log_var = subject.codes
+def bottleneck_scores(context: EvaluationContext) -> Rows:
+    """Yield how many latents are used, and how far the codes are from the prior."""
+    z_mean, z_log_var = context.codes
     n, latent_dim = z_mean.shape
-    table.put("active_units", "z_mean", n, active_units(z_mean), f"of {latent_dim}")
-    _aggregate_posterior(subject, table)
-    if subject.vae.prior.name != "normal":
+    yield row("active_units", elbo.active_units(z_mean), n, note=f"of {latent_dim}")
+    yield from _aggregate_rows(context)
+    if context.vae.prior.name != "normal":
         reason = "they are against N(0, I), and this prior is learned"
-        table.leave_out("collapsed_latents, marginal_kl, dimension_wise_kl", "q(z|x)", reason)
+        yield from missing(("collapsed_latents", "marginal_kl", "dimension_wise_kl"), reason)
         return
-    dead = np.flatnonzero(rate_per_dim(z_mean, z_log_var) < COLLAPSED_RATE)
+    dead = np.flatnonzero(elbo.rate_per_dim(z_mean, z_log_var) < COLLAPSED_RATE)
     which = f": {', '.join(map(str, dead))}" if len(dead) else ""
-    table.put("collapsed_latents", "q(z|x)", n, len(dead), f"rate below {COLLAPSED_RATE} nats{which}")
+    yield row("collapsed_latents", len(dead), n, note=f"rate below {COLLAPSED_RATE} nats{which}")
 
 
-def _aggregate_posterior(subject: EvaluationContext, table: MeasureTable) -> None:
-    z_mean, z_log_var = subject.codes
-    n, seeds = min(len(z_mean), subject.protocol.n_pairs), subject.protocol.seeds
-
-    def split(seed):
+def _aggregate_rows(context: EvaluationContext) -> Rows:
+    z_mean, z_log_var = context.codes
+    n = min(len(z_mean), context.config.n_pairs)
+    splits = {}
+    for seed in context.config.seeds:
         rng = np.random.default_rng(seed)
         rows = rng.permutation(len(z_mean))[:n]
         mean, log_var = z_mean[rows], z_log_var[rows]
         z = mean + np.exp(0.5 * log_var) * rng.standard_normal(mean.shape)
-        return aggregate_posterior(z, mean, log_var)
+        splits[seed] = elbo.aggregate_posterior(z, mean, log_var)
+    sound = all(
+        2 * split["mutual_information"] < split["mutual_information_cap"] for split in splits.values()
+    )
+    biased = "" if sound else "at cap: unusable"
+    notes = {"mutual_information": biased, "total_correlation": biased, "mutual_information_cap": ""}
+    if context.vae.prior.name == "normal":
+        notes |= {"marginal_kl": biased, "dimension_wise_kl": ""}
+    for seed, split in splits.items():
+        for metric, note in notes.items():
+            yield row(metric, split[metric], n, seed=seed, note=note)
 
-    drawn = {seed: split(seed) for seed in seeds}
-    sound = all(2 * one["mutual_information"] < one["mutual_information_cap"] for one in drawn.values())
-    biased, others = ("mutual_information", "total_correlation"), ("mutual_information_cap",)
-    if subject.vae.prior.name == "normal":
-        biased, others = (*biased, "marginal_kl"), (*others, "dimension_wise_kl")
-    table.take(biased, "q(z)", n, drawn.__getitem__, seeds, "" if sound else "at cap: unusable")
-    table.take(others, "q(z)", n, drawn.__getitem__, seeds)
 
-
-def _reconstruction(subject: EvaluationContext, table: MeasureTable) -> None:
-    x, n = subject.x, len(subject.x)
-
-    def errors():
-        return {f.__name__: f(x, subject.reconstructions) for f in (mse, psnr)}
-
-    table.take(("mse", "psnr"), "reconstructions", n, errors, (), "decoder means at z_mean")
-    classifier, labels = subject.classifier, subject.data.y_test
-    if classifier is None:
-        table.leave_out("classifier_accuracy", "reconstructions", NO_CLASSIFIER)
+def reconstruction_scores(context: EvaluationContext) -> Rows:
+    """Yield the error of reconstructions, and whether a classifier still finds the class in them."""
+    x, again, n = context.x, context.reconstructions, len(context.x)
+    for metric, score in (("mse", reconstruction.mse), ("psnr", reconstruction.psnr)):
+        yield row(metric, score(x, again), n, "reconstruction", note="decoder means at z_mean")
+    if context.classifier is None:
+        yield from missing(("classifier_accuracy",), NO_CLASSIFIER, "reconstruction")
         return
-    for of, images in (("test images", x), ("reconstructions", subject.reconstructions)):
-        table.put("classifier_accuracy", of, n, classifier.score(images, labels))
+    for target, images in (("test", x), ("reconstruction", again)):
+        yield row("classifier_accuracy", context.classifier.score(images, context.data.y_test), n, target)
 
 
-def _representation(subject: EvaluationContext, table: MeasureTable) -> None:
-    z_mean, protocol = subject.codes[0], subject.protocol
-    n_tsne = min(len(z_mean), protocol.n_tsne)
-
-    def neighbourhoods(seed):
-        codes = z_mean[np.random.default_rng(seed).permutation(len(z_mean))[:n_tsne]]
-        embedding = latent_space.embed_tsne(codes, min(30.0, (n_tsne - 1) / 3), seed)
-        return {"trustworthiness": probes.trustworthiness(codes, embedding)}
-
-    if z_mean.shape[1] > 2:
-        table.take(("trustworthiness",), "t-SNE of z_mean", n_tsne, neighbourhoods, protocol.seeds)
-    else:
-        table.leave_out("trustworthiness", "t-SNE of z_mean", "two latents or fewer need no embedding")
-    if subject.data.y_train is None:
-        table.leave_out("knn_accuracy, linear_probe_accuracy", "z_mean", "the data has no labels")
+def embedding_scores(context: EvaluationContext) -> Rows:
+    """Yield how far neighbours in a t-SNE are neighbours among the codes."""
+    z_mean = context.codes[0]
+    n = min(len(z_mean), context.config.n_tsne)
+    if z_mean.shape[1] <= 2:
+        yield from missing(("trustworthiness",), "two latents or fewer need no embedding")
         return
-    y_train, y_test = subject.data.y_train, subject.data.y_test
-
-    def readers(seed):
-        rows = np.random.default_rng(seed).permutation(len(y_train))[: protocol.n_codes]
-        codes, _ = subject.vae.encode(subject.images("train", rows), subject.given("train", rows))
-        table_of = (codes, y_train[rows], z_mean, y_test)
-        return {
-            "knn_accuracy": probes.knn_accuracy(*table_of),
-            "linear_probe_accuracy": probes.linear_probe_accuracy(*table_of),
-        }
-
-    chance = np.bincount(y_test).max() / len(y_test)
-    table.put("largest_class_share", "test images", len(y_test), chance)
-    note = f"fitted on {min(protocol.n_codes, len(y_train)):,} training codes"
-    note += ", given the label" if subject.vae.num_classes else ""
-    names = ("knn_accuracy", "linear_probe_accuracy")
-    table.take(names, "z_mean", len(y_test), readers, protocol.seeds, note)
+    for seed in context.config.seeds:
+        codes = z_mean[np.random.default_rng(seed).permutation(len(z_mean))[:n]]
+        embedding = latent_space.embed_tsne(codes, min(30.0, (n - 1) / 3), seed)
+        yield row("trustworthiness", probes.trustworthiness(codes, embedding), n, seed=seed)
 
 
-def _disentanglement(subject: EvaluationContext, table: MeasureTable) -> None:
-    factors, z_mean = subject.data.factors_test, subject.codes[0]
-    of_dci = ("dci_disentanglement", "dci_completeness", "dci_informativeness")
-    if factors is None or z_mean.shape[1] < 2:
-        reason = "the data has no known factors" if factors is None else "they compare two latents or more"
-        table.leave_out(", ".join(("mig", "sap", "factor_vae_score", *of_dci)), "z_mean", reason)
+def probe_scores(context: EvaluationContext) -> Rows:
+    """Yield how well simple classifiers find the class in the codes, and the share of the largest class."""
+    y_train, y_test = context.data.y_train, context.data.y_test
+    if y_train is None:
+        yield from missing(("knn_accuracy", "linear_probe_accuracy"), "the data has no labels")
         return
-    n, seeds = len(z_mean), subject.protocol.seeds
+    n, n_codes = len(y_test), context.config.n_codes
+    yield row("largest_class_share", np.bincount(y_test).max() / n, n)
+    note = f"fitted on {min(n_codes, len(y_train)):,} training codes"
+    note += ", given the label" if context.vae.num_classes else ""
+    for seed in context.config.seeds:
+        rows = np.random.default_rng(seed).permutation(len(y_train))[:n_codes]
+        codes, _ = context.vae.encode(context.images("train", rows), context.labels("train", rows))
+        for metric in (probes.knn_accuracy, probes.linear_probe_accuracy):
+            score = metric(codes, y_train[rows], context.codes[0], y_test)
+            yield row(metric.__name__, score, n, seed=seed, note=note)
 
-    def one(function):
-        return lambda seed: {function.__name__: function(z_mean, factors, seed=seed)}
 
-    def importances(seed):
-        rows = slice(subject.protocol.n_dci)
-        dci = disentanglement.dci(z_mean[rows], factors[rows], seed=seed)
-        return {f"dci_{name}": score for name, score in dci.items()}
-
+def factor_scores(context: EvaluationContext) -> Rows:
+    """Yield the scores of disentanglement that need no forest."""
+    factors, z_mean = context.data.factors_test, context.codes[0]
+    _check_factors(context)
+    n = len(z_mean)
     note = "every factor read as categories, cyclic ones too"
-    table.take(("mig",), "z_mean", n, lambda: {"mig": disentanglement.mig(z_mean, factors)}, (), note)
-    table.take(("sap",), "z_mean", n, one(disentanglement.sap), seeds)
+    yield row("mig", disentanglement.mig(z_mean, factors), n, note=note)
+    for seed in context.config.seeds:
+        yield row("sap", disentanglement.sap(z_mean, factors, seed=seed), n, seed=seed)
+
+
+def vote_scores(context: EvaluationContext) -> Rows:
+    """Yield the FactorVAE score."""
+    _check_factors(context)
+    factors, z_mean = context.data.factors_test, context.codes[0]
     note = f"chance 1 / {factors.shape[1]}"
-    table.take(("factor_vae_score",), "z_mean", n, one(disentanglement.factor_vae_score), seeds, note)
-    table.take(of_dci, "z_mean", min(n, subject.protocol.n_dci), importances, seeds)
+    for seed in context.config.seeds:
+        score = disentanglement.factor_vae_score(z_mean, factors, seed=seed)
+        yield row("factor_vae_score", score, len(z_mean), seed=seed, note=note)
 
 
-_GROUPS = {
-    "likelihood": _likelihood,
-    "bottleneck": _bottleneck,
-    "reconstruction": _reconstruction,
-    "representation": _representation,
-    "disentanglement": _disentanglement,
-    "samples": take_generation,
+def dci_scores(context: EvaluationContext) -> Rows:
+    """Yield disentanglement, completeness and informativeness by the importances of forests."""
+    _check_factors(context)
+    rows = slice(context.config.n_dci)
+    z_mean, factors = context.codes[0][rows], context.data.factors_test[rows]
+    for seed in context.config.seeds:
+        for name, score in disentanglement.dci(z_mean, factors, seed=seed).items():
+            yield row(f"dci_{name}", score, len(z_mean), seed=seed)
+
+
+def _check_factors(context: EvaluationContext) -> None:
+    if context.data.factors_test is None:
+        raise ValueError("the data has no known factors")
+    if context.vae.latent_dim < 2:
+        raise ValueError("they compare two latents or more")
+
+
+# Each group of metrics; where it raises a ValueError, these are left out for that reason.
+_METRICS_OF = {
+    likelihood_scores: ("elbo", "bits_per_dim", "rate", "distortion", "elbo_standard_error"),
+    mixture_scores: ("elbo", "bits_per_dim", "rate"),
+    importance_scores: ("iwae",),
+    bottleneck_scores: ("active_units", "collapsed_latents"),
+    reconstruction_scores: ("mse", "psnr", "classifier_accuracy"),
+    embedding_scores: ("trustworthiness",),
+    probe_scores: ("knn_accuracy", "linear_probe_accuracy"),
+    factor_scores: ("mig", "sap"),
+    vote_scores: ("factor_vae_score",),
+    dci_scores: ("dci_disentanglement", "dci_completeness", "dci_informativeness"),
+    sample_scores: ("frechet_distance", "kernel_distance", "precision", "recall", "copied_share"),
 }

@@ -4,12 +4,24 @@ import lazy_loader as lazy
 
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
-    submodules=["summaries", "report"],
     submod_attrs={
-        "grids": ["grid", "shard", "showcase", "all_configs", "STUDY_EVALUATION"],
-        "runner": ["run_study"],
-        "results": ["read_results", "by_run"],
-        "comparisons": ["interval_table", "compare_adjacent", "as_markdown"],
-        "findings": ["key_findings", "NAMES"],
+        "grids": [
+            "STUDY_EVALUATION",
+            "all_configs",
+            "grid",
+            "preset_comparisons",
+            "shard",
+            "showcase",
+            "sweep",
+        ],
+        "runner": ["StudyPaths", "estimate", "run_study"],
+        "results": ["by_run", "read_results"],
+        "comparisons": ["compare_adjacent", "compare_cells", "compare_settings", "interval_table"],
+        "findings": ["key_findings", "markdown_table"],
+        "report": ["write_report"],
+        "summaries": [
+            *("summarize_bits", "summarize_codes", "summarize_latent_size", "summarize_beta"),
+            *("summarize_disentanglement", "summarize_priors", "summarize_labels"),
+        ],
     },
 )

@@ -1,14 +1,23 @@
-"""The comparisons that a study makes: presets by name, or one's own; and how much is trained for each."""
+"""The grids of a study: which configs are compared, by preset or as you choose."""
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from vae_lib.config import STUDIES, EvaluationConfig, TrainConfig
 from vae_lib.utils.errors import InputError
 
+REAL = ("fashion_mnist", "cifar10")
+LATENT_DIM = 32  # where something else is compared
 
-def grid(base: TrainConfig, **axes) -> list[TrainConfig]:
+# Cheaper than the evaluation of a single model: a study has many.
+STUDY_EVALUATION = EvaluationConfig(
+    seeds=(0, 1), n_samples=2000, n_iwae=100, iwae_k=20, n_codes=5000, n_pairs=1000, n_tsne=500, n_dci=1000,
+    n_copied=10_000,
+)  # fmt: skip
+
+
+def grid(base: TrainConfig, **axes: Iterable) -> list[TrainConfig]:
     """Return a config for every combination of the values of some fields.
 
     Args:
@@ -19,29 +28,7 @@ def grid(base: TrainConfig, **axes) -> list[TrainConfig]:
     return [dataclasses.replace(base, **dict(zip(axes, values, strict=True))) for values in combinations]
 
 
-def shard(configs: list[TrainConfig], number: int, of: int) -> list[TrainConfig]:
-    """Return the `number`-th of so many disjoint parts of a study, counted from 1, for a job array.
-
-    Raises:
-        InputError: If there is no such part.
-    """
-    if not 1 <= number <= of:
-        raise InputError(f"shard must be from 1/{of} to {of}/{of}; received {number}/{of}")
-    return list(dict.fromkeys(configs))[number - 1 :: of]
-
-
-REAL = ("fashion_mnist", "cifar10")
-
-LATENT_DIM = 32  # where something else is compared
-
-# Cheaper than an evaluation of one model: a study has many.
-STUDY_EVALUATION = EvaluationConfig(
-    seeds=(0, 1), n_samples=2000, n_iwae=100, iwae_k=20, n_codes=5000, n_pairs=1000, n_tsne=500, n_dci=1000,
-    n_copied=10_000,
-)  # fmt: skip
-
-
-def comparisons(preset: str) -> dict[str, list[TrainConfig]]:
+def preset_comparisons(preset: str) -> dict[str, list[TrainConfig]]:
     """Return the configs of each comparison; a config may serve in several, and is trained once.
 
     Args:
@@ -99,16 +86,34 @@ def sweep(
 
 def all_configs(preset: str) -> list[TrainConfig]:
     """Return the configs of all comparisons of a preset, each once."""
-    return unique_configs(comparisons(preset))
+    return unique_configs(preset_comparisons(preset))
 
 
-def unique_configs(comparisons: dict[str, list[TrainConfig]]) -> list[TrainConfig]:
+def unique_configs(comparisons: Mapping[str, Iterable[TrainConfig]]) -> list[TrainConfig]:
     """Return the configs of all comparisons, each once."""
     return list(dict.fromkeys(config for configs in comparisons.values() for config in configs))
 
 
+def sort_configs(configs: Iterable[TrainConfig]) -> list[TrainConfig]:
+    """Return each config once, sorted by every field in turn; None comes first."""
+    return sorted(set(configs), key=lambda c: [(value is not None, value) for value in c.to_dict().values()])
+
+
+def shard(configs: Iterable[TrainConfig], number: int, n_shards: int) -> list[TrainConfig]:
+    """Return the `number`-th of `n_shards` disjoint parts of a study, counted from 1, for a job array.
+
+    Raises:
+        InputError: If there is no such part.
+    """
+    if not 1 <= number <= n_shards:
+        raise InputError(
+            f"shard must be from 1/{n_shards} to {n_shards}/{n_shards}; received {number}/{n_shards}"
+        )
+    return list(dict.fromkeys(configs))[number - 1 :: n_shards]
+
+
 def showcase() -> dict[str, TrainConfig]:
-    """Return the models that come with their weights, to look into at once; trained longer than a cell."""
+    """Return the models that come with their weights; trained longer than a cell of the study."""
     base = TrainConfig(epochs=20)
     models = {
         f"{config.dataset}-z{config.latent_dim}": config

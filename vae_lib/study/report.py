@@ -1,4 +1,4 @@
-"""What `study` leaves in a folder: the tidy table, intervals, differences, findings, and figures."""
+"""What `study` writes into a folder: the tidy table, intervals, differences, findings, and figures."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,33 +6,22 @@ from pathlib import Path
 import pandas as pd
 
 from vae_lib.config import TrainConfig
+from vae_lib.data.dataset import title_of
 from vae_lib.plots.curves import metric_panels, plot_rate_distortion
 from vae_lib.plots.save import save_figure
-from vae_lib.study.comparisons import as_markdown, cell_means, compare_adjacent
-from vae_lib.study.findings import key_findings
+from vae_lib.study.comparisons import cell_means, compare_adjacent
+from vae_lib.study.findings import key_findings, markdown_table
 from vae_lib.study.grids import all_configs, unique_configs
 from vae_lib.study.results import by_run
 from vae_lib.utils.files import safe_name, write_text
 
-# Column of `by_run` -> its label in figures and tables.
-MEASURES = {
-    "test_bits_per_dim": "bits per dimension",
-    "test_elbo": "ELBO (nats per image)",
-    "test_distortion": "distortion (nats per image)",
-    "test_rate": "rate (nats per image)",
-    "test_psnr": "PSNR (dB)",
-    "test_active_units": "active units (latents)",
-    "test_linear_probe_accuracy": "linear probe of z_mean (share)",
-    "test_knn_accuracy": "10-NN of z_mean (share)",
-    "test_classifier_accuracy_of_reconstructions": "class found in reconstructions (share)",
-    "test_frechet_distance_of_draws from p(x|z), own prior": "Fréchet distance of draws",
-    "test_frechet_distance_of_decoder means, own prior": "Fréchet distance of means",
-    "test_mig": "mutual information gap",
-    "test_sap": "separated attribute predictability",
-    "test_dci_disentanglement": "DCI disentanglement",
-    "test_factor_vae_score": "FactorVAE score",
-}
-_AXES = {
+SCORES = (  # columns of `by_run` that are reported
+    *("bits_per_dim_test", "elbo_test", "distortion_test", "rate_test", "psnr_test"),
+    *("active_units_z_mean", "linear_probe_accuracy_z_mean", "knn_accuracy_z_mean"),
+    *("classifier_accuracy_reconstruction", "frechet_distance_sample_model", "frechet_distance_mean_model"),
+    *("mig_z_mean", "sap_z_mean", "dci_disentanglement_z_mean", "factor_vae_score_z_mean"),
+)
+SETTINGS = {  # what each comparison varies
     "data_set": "dataset",
     "latent_size": "latent_dim",
     "beta": "beta",
@@ -41,43 +30,39 @@ _AXES = {
     "prior": "prior",
     "conditional": "conditional",
 }
-# Not of one kind on both sides, so that no difference is taken: another unit, other images, labels told.
-_INCOMPARABLE = {
+INCOMPARABLE = {  # of another kind on both sides, so that no difference is taken: unit, images, labels given
     "data_set": (
-        *("test_elbo", "test_distortion"),
-        "test_frechet_distance_of_draws from p(x|z), own prior",
-        "test_frechet_distance_of_decoder means, own prior",
+        *("elbo_test", "distortion_test"),
+        *("frechet_distance_sample_model", "frechet_distance_mean_model"),
     ),
-    "likelihood": ("test_elbo", "test_distortion"),
+    "likelihood": ("elbo_test", "distortion_test"),
     "conditional": (
-        *("test_elbo", "test_bits_per_dim", "test_distortion"),  # of p(x|y), not of p(x)
-        *("test_linear_probe_accuracy", "test_knn_accuracy", "test_classifier_accuracy_of_reconstructions"),
+        *("elbo_test", "bits_per_dim_test", "distortion_test"),  # of p(x|y), not of p(x)
+        *("linear_probe_accuracy_z_mean", "knn_accuracy_z_mean", "classifier_accuracy_reconstruction"),
     ),
 }
+_SWEEP = (
+    *("bits_per_dim_test", "rate_test", "psnr_test", "active_units_z_mean"),
+    *("linear_probe_accuracy_z_mean", "frechet_distance_mean_model"),
+)
 PANELS = {
-    "latent_size": (
-        *("test_bits_per_dim", "test_rate", "test_psnr", "test_active_units"),
-        *("test_linear_probe_accuracy", "test_frechet_distance_of_decoder means, own prior"),
-    ),
-    "beta": (
-        *("test_bits_per_dim", "test_rate", "test_psnr", "test_active_units"),
-        *("test_linear_probe_accuracy", "test_frechet_distance_of_decoder means, own prior"),
-    ),
+    "latent_size": _SWEEP,
+    "beta": _SWEEP,
     "disentanglement": (
-        *("test_mig", "test_sap", "test_dci_disentanglement", "test_factor_vae_score"),
-        *("test_bits_per_dim", "test_active_units"),
+        *("mig_z_mean", "sap_z_mean", "dci_disentanglement_z_mean", "factor_vae_score_z_mean"),
+        *("bits_per_dim_test", "active_units_z_mean"),
     ),
 }
 
 
-def write_report(table: pd.DataFrame, studied: Mapping[str, list[TrainConfig]], out: Path) -> str:
+def write_report(table: pd.DataFrame, comparisons: Mapping[str, list[TrainConfig]], out: Path) -> str:
     """Write `results.csv`, `intervals.csv`, `differences.csv` and the figures of a study.
 
-    Of the whole preset `full`, also `findings.md`: what is told of VAEs, judged by these runs.
+    Of the whole preset `full`, also `findings.md`: what is said of VAEs, judged by these runs.
 
     Args:
-        table: A row per run and measure, as `run_study` gives it.
-        studied: The comparisons that it holds, or a part of them, by name.
+        table: A row per run and score, as `run_study` returns it.
+        comparisons: The configs that are compared, or a part of them, by name.
         out: The folder.
 
     Returns:
@@ -87,29 +72,27 @@ def write_report(table: pd.DataFrame, studied: Mapping[str, list[TrainConfig]], 
     write_text(out / "results.csv", table.to_csv(index=False))
     lost = table[table["status"] != "finished"]
     lines = [f"{row.status}: {row.dataset}, seed {row.seed}: {row.error}" for row in lost.itertuples()]
-    intervals, differences = [], []
-    if not (table["status"] == "finished").any():
+    if len(lost) == len(table):
         return "\n".join([*lines, "no run has finished"])
     runs = by_run(table)
-    measures = [name for name in MEASURES if name in runs]
-    for name, configs in studied.items():
-        chosen = by_run(table, configs)
-        if chosen.empty:
-            continue
-        settings = ["dataset", "source", *([_AXES[name]] if _AXES[name] != "dataset" else [])]
-        intervals.append(cell_means(chosen, settings, measures).assign(comparison=name))
-        within = "dataset" if _AXES[name] != "dataset" else "beta"
-        comparable = [measure for measure in measures if measure not in _INCOMPARABLE.get(name, ())]
-        differences.append(compare_adjacent(chosen, _AXES[name], comparable, within).assign(comparison=name))
-        _draw(name, chosen, out)
+    chosen = {name: by_run(table, configs) for name, configs in comparisons.items()}
+    chosen = {name: cells for name, cells in chosen.items() if len(cells)}
+    intervals, differences = [], []
+    for name, cells in chosen.items():
+        setting, scores = SETTINGS[name], [score for score in SCORES if score in runs]
+        within = ["dataset", "source", *([setting] if setting != "dataset" else [])]
+        intervals.append(cell_means(cells, within, scores).assign(comparison=name))
+        group = "dataset" if setting != "dataset" else "beta"
+        comparable = [score for score in scores if score not in INCOMPARABLE.get(name, ())]
+        differences.append(compare_adjacent(cells, setting, comparable, group).assign(comparison=name))
+        _draw(name, cells, out)
     write_text(out / "intervals.csv", pd.concat(intervals).to_csv(index=False))
     write_text(out / "differences.csv", pd.concat(differences).to_csv(index=False))
-    real = not runs["source"].str.startswith("stand-in").any()
-    whole = set(all_configs("full"))
-    if real and len(runs) == len(whole) and {*unique_configs(studied)} == whole:
-        found = as_markdown(key_findings(table))
-        write_text(out / "findings.md", f"{found}\n")
-        lines.append(f"\n{found}\n")
+    real, whole = not runs["source"].str.startswith("stand-in").any(), set(all_configs("full"))
+    if real and len(runs) == len(whole) and {*unique_configs(comparisons)} == whole:
+        findings = markdown_table(key_findings(table))
+        write_text(out / "findings.md", f"{findings}\n")
+        lines.append(f"\n{findings}\n")
     lines += [_cost(name, members["seconds"]) for name, members in runs.groupby("dataset")]
     sources = "; ".join(sorted(runs["source"].unique()))
     lines.append(f"{len(runs)} runs of {sources}: tables and figures in {out}")
@@ -123,17 +106,17 @@ def _cost(dataset: str, seconds: pd.Series) -> str:
 
 
 def _draw(name: str, runs: pd.DataFrame, out: Path) -> None:
+    """Draw the panels of a comparison, and rate and distortion where latents or beta are swept."""
     seeds, sources = sorted(map(int, runs["seed"].unique())), "; ".join(runs["source"].unique())
-    facts = {"source": sources, "seeds": seeds}
-    panels = {measure: MEASURES[measure] for measure in PANELS.get(name, ()) if measure in runs}
+    options = {"directory": out, "metadata": {"source": sources, "seeds": seeds}}
+    setting, panels = SETTINGS[name], [score for score in PANELS.get(name, ()) if score in runs]
     if panels:
-        hue = "dataset" if len(set(runs["dataset"])) > 1 else None
+        hue = "data set" if len(set(runs["dataset"])) > 1 else None
         title = f"{name.replace('_', ' ')}: test images of {sources}; {len(seeds)} seeds"
-        figure = metric_panels(runs, _AXES[name], panels, hue=hue, title=title)
-        save_figure(figure, name, directory=out, metadata=facts)
-    if _AXES[name] in ("beta", "latent_dim"):
+        save_figure(metric_panels(runs, setting, panels, hue=hue, title=title), name, **options)
+    if setting in ("beta", "latent_dim"):
         for dataset, members in runs.groupby("dataset"):
-            points = {"x": "test_rate", "y": "test_distortion", "by": _AXES[name]}
-            data = safe_name(Path(dataset))  # a folder's path is none of a figure's
-            ax = plot_rate_distortion(members, **points, title=f"{data}: {members['source'].iloc[0]}")
-            save_figure(ax.figure, f"{name}_rate_distortion_{data}", directory=out, metadata=facts)
+            axes = {"x": "rate_test", "y": "distortion_test", "by": setting}
+            title = f"{title_of(dataset)}: {members['source'].iloc[0]}"
+            figure = plot_rate_distortion(members, **axes, title=title).figure
+            save_figure(figure, f"{name}_rate_distortion_{safe_name(Path(dataset))}", **options)

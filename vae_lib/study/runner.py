@@ -7,22 +7,23 @@ of joblib will do: processes here, or those of a cluster (`joblib.parallel_confi
 import contextlib
 import dataclasses
 import logging
-import time
+import math
+import statistics
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 
 import joblib
 import pandas as pd
+from tqdm import tqdm
 
 from vae_lib.config import EvaluationConfig, TrainConfig
 from vae_lib.data.dataset import ImageDataset
 from vae_lib.data.loading import load_dataset, load_or_stand_in
-from vae_lib.evaluation.metric_table import records
-from vae_lib.study.results import as_table, finished_runs, is_complete, rows_of, scorecard_path, sort_configs
+from vae_lib.study.grids import sort_configs
+from vae_lib.study.results import finished_runs, is_complete, results_table, rows_of, write_scorecard
 from vae_lib.training.run import Run
 from vae_lib.utils.errors import InputError
-from vae_lib.utils.files import write_json
 from vae_lib.utils.runtime import start_tensorflow
 
 _logger = logging.getLogger(__name__)
@@ -34,13 +35,12 @@ class StudyPaths:
 
     data_dir: str
     models_dir: str
-    stand_ins: bool
+    stand_ins: bool = False
 
-    def load(self, name: str, image_size: int | None) -> ImageDataset:
-        """Return a data set, or its embedded stand-in where that is allowed."""
-        if self.stand_ins:
-            return load_or_stand_in(name, self.data_dir, image_size=image_size)
-        return load_dataset(name, self.data_dir, image_size=image_size)
+    def load(self, config: TrainConfig) -> ImageDataset:
+        """Return the data set of a config, or its embedded stand-in where that is allowed."""
+        load = load_or_stand_in if self.stand_ins else load_dataset
+        return load(config.dataset, self.data_dir, image_size=config.image_size)
 
     def run_of(self, config: TrainConfig, data: ImageDataset) -> Run:
         """Return where the run of a config on these images is, or will be."""
@@ -49,29 +49,29 @@ class StudyPaths:
 
 
 def run_cell(
-    config: TrainConfig, places: StudyPaths, protocol: EvaluationConfig | None, threads: int
+    config: TrainConfig, paths: StudyPaths, evaluation: EvaluationConfig | None, threads: int
 ) -> list[dict]:
     """Train and score one config, or find it done; return its rows. What fails is a row, not an error.
 
     Args:
         config: What to train.
-        places: Where.
-        protocol: Of the scorecard; None takes the scores of the training's end alone.
+        paths: Of images and runs.
+        evaluation: Of the scorecard; None takes the scores of the training's end alone.
         threads: Processor threads. A study's numbers depend on them.
     """
     start_tensorflow(threads)
     from vae_lib.training.trainer import DivergenceError, train
 
     try:
-        data = places.load(config.dataset, config.image_size)
-        run = places.run_of(config, data)
+        data = paths.load(config)
+        run = paths.run_of(config, data)
         try:
-            train(config, data, models_dir=places.models_dir, verbose=0)
+            train(config, data, models_dir=paths.models_dir, verbose=0)
         except DivergenceError:
-            return rows_of(run, protocol)
-        if not is_complete(run, protocol):
-            _score(run, data, places.models_dir, protocol)
-        return rows_of(run, protocol)
+            return rows_of(run, evaluation)
+        if not is_complete(run, evaluation):
+            _score(run, data, paths.models_dir, evaluation)
+        return rows_of(run, evaluation)
     except (InputError, OSError) as error:
         return [{**config.to_dict(), "status": "failed", "error": str(error)}]
     except Exception as error:  # of TensorFlow, of memory: the other cells go on
@@ -79,101 +79,140 @@ def run_cell(
         return [{**config.to_dict(), "status": "failed", "error": f"{type(error).__name__}: {error}"}]
 
 
-def _score(run: Run, data: ImageDataset, models_dir: str, protocol: EvaluationConfig) -> None:
-    """Take every measure, and keep them beside the run."""
+def _score(run: Run, data: ImageDataset, models_dir: str, evaluation: EvaluationConfig) -> None:
+    """Compute every metric, and keep them beside the run."""
     from vae_lib.evaluation.classifier import has_classes, load_classifier
     from vae_lib.evaluation.scorecard import scorecard
 
     classifier = load_classifier(data, models_dir) if has_classes(data) else None
-    table = scorecard(run.model(), data.subset(n_train=run.config.n_train), classifier, protocol)
-    write_json(scorecard_path(run), {"protocol": protocol.to_dict(), "rows": records(table)})
+    table = scorecard(run.model(), data.subset(n_train=run.config.n_train), classifier, evaluation)
+    write_scorecard(run, table, evaluation)
 
 
 def run_study(
-    configs: list[TrainConfig],
+    configs: Iterable[TrainConfig],
     *,
     n_jobs: int = 1,
-    protocol: EvaluationConfig | None = None,
+    evaluation: EvaluationConfig | None = None,
     data_dir: Path | str = "data",
     models_dir: Path | str = "models",
     stand_ins: bool = False,
-    tell: Callable[[str], None] = _logger.info,
+    progress: bool = False,
 ) -> pd.DataFrame:
-    """Train and score every config that has not been yet; return a row per run and measure.
+    """Train and score every config that has not been yet; return a row per run and score.
 
     Args:
         configs: What to train, such as `grid(...)`; one that is given twice is trained once.
         n_jobs: Worker processes, each on one thread: two of them do more than one on two threads.
-        protocol: Of the scorecard of each run; None takes the scores of the training's end alone.
+        evaluation: Of the scorecard of each run; None takes the scores of the training's end alone.
         data_dir: Where `load_dataset` looks first.
         models_dir: Where the runs are kept.
-        stand_ins: Take an embedded data set where the real one cannot be had; `source` says so.
-        tell: Called with a line when a cell is done: how many are, and the time left.
+        stand_ins: Take an embedded data set where the real one is not available; `source` says so.
+        progress: Show on stderr how many cells are done, and the time left.
 
     Returns:
         Columns: `run`, the config's fields, `source`, `status` ("finished", "diverged" or "failed"), `error`,
-        `parameters`, `seconds` of training; `split`, `measure`, `of`, `value`, `half_width` (95 % over
-        evaluation seeds), `n` images, `unit`, `better`. Rows are in an order of their own, whatever that of
-        the configs and however many worked.
+        `parameters`, `seconds` of training; `score` (its column in `by_run`), `metric`, `target`, `value`,
+        `half_width` (95 % over evaluation seeds), `n` images, `note`, `unit`, `direction`. Rows are in an
+        order of their own, whatever that of the configs and however many worked.
     """
-    configs, places = sort_configs(configs), StudyPaths(str(data_dir), str(models_dir), stand_ins)
-    done = _look_up(configs, places, protocol, tell)
+    configs, paths = sort_configs(configs), StudyPaths(str(data_dir), str(models_dir), stand_ins)
+    done = _find_complete(configs, paths, evaluation)
     left = [config for config in configs if config not in done]
-    if protocol is not None:
-        sets = dict.fromkeys((config.dataset, config.image_size) for config in left)
-        joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_prepare)(*one, places) for one in sets)
-    calls = (joblib.delayed(_named)(config, places, protocol) for config in left)
-    began, computed = time.monotonic(), 0
+    if evaluation is not None:
+        one_of_each_set = {(config.dataset, config.image_size): config for config in left}.values()
+        joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_prepare)(one, paths) for one in one_of_each_set)
+    calls = (joblib.delayed(_run_named)(config, paths, evaluation) for config in left)
     with warnings.catch_warnings():
         # joblib renews a worker whose memory has grown, as that of TensorFlow does; nothing is lost by it
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
-        for config, rows in joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls):
-            done[config], computed = rows, computed + 1
-            rest = _duration((time.monotonic() - began) / computed * (len(left) - computed))
-            name = rows[0].get("run") or rows[0]["error"]
-            tell(f"{len(done)} of {len(configs)}: {rows[0]['status']} {name}; about {rest} left")
-    return as_table([row for config in configs for row in done[config]])
+        finished = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
+        bar = {"total": len(configs), "initial": len(done), "unit": "run", "disable": not (progress and left)}
+        for config, rows in tqdm(finished, **bar):
+            done[config] = rows
+    return results_table(row for config in configs for row in done[config])
 
 
-def _look_up(
-    configs: list[TrainConfig],
-    places: StudyPaths,
-    protocol: EvaluationConfig | None,
-    tell: Callable[[str], None],
+def _find_complete(
+    configs: list[TrainConfig], paths: StudyPaths, evaluation: EvaluationConfig | None
 ) -> dict[TrainConfig, list[dict]]:
-    """Return the rows of what is complete; of images that cannot be had, whatever was computed elsewhere."""
-    done, there = {}, None
-    for name, size in dict.fromkeys((config.dataset, config.image_size) for config in configs):
-        members = [config for config in configs if (config.dataset, config.image_size) == (name, size)]
-        tell(f"loading {name}")
-        try:
-            data = places.load(name, size)
-            runs = {config: places.run_of(config, data) for config in members}
-        except InputError:  # a cell that is not complete will say so
-            there = finished_runs(places.models_dir) if there is None else there
-            runs = {config: there[config] for config in members if config in there}
-        for config, run in runs.items():
+    """Return the rows of what is complete; where images are not available, of what was computed elsewhere."""
+    done = {}
+    for members, data, runs in _runs_by_data_set(configs, paths):
+        for config in members:
             with contextlib.suppress(InputError, OSError):  # damaged: its cell says so, and stops no other
-                if is_complete(run, protocol):
-                    done[config] = rows_of(run, protocol)
+                run = paths.run_of(config, data) if data is not None else runs.get(config)
+                if run is not None and is_complete(run, evaluation):
+                    done[config] = rows_of(run, evaluation)
     return done
 
 
-def _prepare(name: str, image_size: int | None, places: StudyPaths) -> None:
+def _runs_by_data_set(configs: list[TrainConfig], paths: StudyPaths):
+    """Yield the configs of each data set with its images, or with None and what was computed elsewhere."""
+    runs = None
+    for name, size in dict.fromkeys((config.dataset, config.image_size) for config in configs):
+        members = [config for config in configs if (config.dataset, config.image_size) == (name, size)]
+        try:
+            yield members, paths.load(members[0]), {}
+        except InputError:  # a cell that is not complete will say so
+            runs = finished_runs(paths.models_dir) if runs is None else runs
+            yield members, None, runs
+
+
+def _prepare(config: TrainConfig, paths: StudyPaths) -> None:
     """Train the classifier of a data set, once for all cells; where there are no images, these say so."""
     start_tensorflow(1)
     from vae_lib.evaluation.classifier import has_classes, load_classifier
 
     with contextlib.suppress(InputError):
-        data = places.load(name, image_size)
+        data = paths.load(config)
         if has_classes(data):
-            load_classifier(data, places.models_dir)
+            load_classifier(data, paths.models_dir)
 
 
-def _named(config: TrainConfig, places: StudyPaths, protocol: EvaluationConfig | None):
-    return config, run_cell(config, places, protocol, 1)
+def _run_named(config: TrainConfig, paths: StudyPaths, evaluation: EvaluationConfig | None):
+    return config, run_cell(config, paths, evaluation, 1)
 
 
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+def estimate(configs: Iterable[TrainConfig], paths: StudyPaths, n_jobs: int) -> str:
+    """Say what is left to train, by data set, and how long it takes by the runs that are there already.
+
+    The cost of a training image is the median of finished runs of the same data set, or else of the cost
+    per pixel of all finished runs; other machines and models differ.
+
+    Args:
+        configs: Of the study.
+        paths: Of its images and runs.
+        n_jobs: Workers that share the time.
+
+    Raises:
+        InputError: If the images of a run that is left are not available.
+    """
+    finished = list(finished_runs(paths.models_dir).values())
+    lines, hours = [], 0.0
+    for members, data, elsewhere in _runs_by_data_set(sort_configs(configs), paths):
+        if data is None:
+            left = [config for config in members if config not in elsewhere]
+            if left:
+                paths.load(left[0])  # raises: its images are needed
+        else:
+            left = [config for config in members if not paths.run_of(config, data).is_done]
+        images = sum(config.epochs * len(data.subset(n_train=config.n_train).x_train) for config in left)
+        needed = images * _seconds_per_image(finished, members[0].dataset, data) / 3600 if images else 0.0
+        hours += needed
+        lines.append(
+            f"{members[0].dataset}: {len(left)} of {len(members)} runs left, {needed:.2f} core-hours"
+        )
+    if math.isnan(hours):
+        lines.append("nan: no finished run says what an image costs here; train one cell to find out")
+    total = f"training: {hours:.2f} core-hours, about {hours / n_jobs:.2f} h on {n_jobs} workers"
+    return "\n".join([*lines, f"{total}; scoring is extra"])
+
+
+def _seconds_per_image(runs: list[Run], dataset: str, data: ImageDataset) -> float:
+    """Return the median cost of a training image in runs of the data set, else by pixels in all, else NaN."""
+    costs = [(run, run.record["seconds"] / (run.config.epochs * run.data["n_train"])) for run in runs]
+    same = [cost for run, cost in costs if run.config.dataset == dataset]
+    pixels = math.prod(data.image_shape[:2])
+    other = [cost * pixels / math.prod(run.data["image_shape"][:2]) for run, cost in costs]
+    return statistics.median(same or other or [math.nan])

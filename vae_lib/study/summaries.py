@@ -1,10 +1,8 @@
-"""Readings: what the notebook says of its figures, in sentences written from the tables behind them."""
+"""Summaries: what the notebook says of its figures, in sentences written from the tables behind them."""
 
 import pandas as pd
 
 from vae_lib.study.comparisons import compare_settings
-
-_DRAWS = "test_frechet_distance_of_draws from p(x|z), {} prior"
 
 
 def summarize_bits(bits: pd.DataFrame) -> str:
@@ -49,11 +47,11 @@ def summarize_latent_size(runs: pd.DataFrame) -> str:
     """Say where bits per dimension are lowest, and what they are at both ends.
 
     Args:
-        runs: A row per run, with the columns `data set`, `latent_dim` and `test_bits_per_dim`.
+        runs: A row per run, with the columns `data set`, `latent_dim` and `bits_per_dim_test`.
     """
     lines = []
     for name, rows in runs.groupby("data set", sort=False):
-        bits = rows.groupby("latent_dim")["test_bits_per_dim"].mean()
+        bits = rows.groupby("latent_dim")["bits_per_dim_test"].mean()
         first, best, last = bits.index[0], bits.idxmin(), bits.index[-1]
         end = "" if best == last else f"; at {last} they are {bits[last]:.2f}"
         lines.append(
@@ -72,18 +70,18 @@ def summarize_beta(runs: pd.DataFrame) -> str:
     lines = []
     for name, rows in runs.groupby("data set", sort=False):
         mean = rows.groupby("beta")[
-            ["test_bits_per_dim", "test_rate", "test_psnr", "test_knn_accuracy"]
+            ["bits_per_dim_test", "rate_test", "psnr_test", "knn_accuracy_z_mean"]
         ].mean()
-        low, high, best = mean.iloc[0], mean.iloc[-1], mean["test_bits_per_dim"].idxmin()
-        close = compare_settings(rows, "beta", 1.0, best, "test_bits_per_dim")
+        low, high, best = mean.iloc[0], mean.iloc[-1], mean["bits_per_dim_test"].idxmin()
+        close = compare_settings(rows, "beta", 1.0, best, "bits_per_dim_test")
         apart = f" ({close.difference:+.3f} ± {close.half_width:.3f} bits from beta 1, within the noise)"
-        told = "" if best == 1 or close.direction else apart
+        note = "" if best == 1 or close.direction else apart
         lines.append(
-            f"On {name} the bound is best at beta {best:g}{told}. From beta "
-            f"{mean.index[0]:g} to {mean.index[-1]:g} the rate goes from {low['test_rate']:.0f} to "
-            f"{high['test_rate']:.0f} nats, reconstructions from {low['test_psnr']:.1f} to "
-            f"{high['test_psnr']:.1f} dB, and neighbours that name the class from "
-            f"{low['test_knn_accuracy']:.0%} to {high['test_knn_accuracy']:.0%}."
+            f"On {name} the bound is best at beta {best:g}{note}. From beta "
+            f"{mean.index[0]:g} to {mean.index[-1]:g} the rate goes from {low['rate_test']:.0f} to "
+            f"{high['rate_test']:.0f} nats, reconstructions from {low['psnr_test']:.1f} to "
+            f"{high['psnr_test']:.1f} dB, and neighbours that name the class from "
+            f"{low['knn_accuracy_z_mean']:.0%} to {high['knn_accuracy_z_mean']:.0%}."
         )
     return " ".join(lines)
 
@@ -92,15 +90,15 @@ def summarize_disentanglement(runs: pd.DataFrame) -> str:
     """Say what becomes of MIG and of active latents, and how far seeds of one beta lie apart.
 
     Args:
-        runs: A row per run, with the columns `beta`, `test_mig` and `test_active_units`.
+        runs: A row per run, with the columns `beta`, `mig_z_mean` and `active_units_z_mean`.
     """
     by_beta = runs.groupby("beta")
-    mig, active = by_beta["test_mig"], by_beta["test_active_units"].mean()
+    mig, active = by_beta["mig_z_mean"], by_beta["active_units_z_mean"].mean()
     low, high, widest = active.index[0], mig.mean().idxmax(), (mig.max() - mig.min()).idxmax()
     return (
         f"MIG rises from {mig.mean()[low]:.2f} at beta {low:g} to {mig.mean()[high]:.2f} at beta {high:g}, "
         f"while {active[low]:.1f} active latents become {active[high]:.1f}. At beta {widest:g} alone, seeds "
-        f"span {mig.min()[widest]:.2f} to {mig.max()[widest]:.2f}: one of them could have told any story."
+        f"span {mig.min()[widest]:.2f} to {mig.max()[widest]:.2f}: one seed could support any claim."
     )
 
 
@@ -110,7 +108,8 @@ def summarize_priors(runs: pd.DataFrame) -> str:
     Args:
         runs: A row per run, with the columns `prior` and the Fréchet distances of the scorecard.
     """
-    means = runs.groupby("prior")[[_DRAWS.format("own"), _DRAWS.format("mixture")]].mean()
+    columns = ["frechet_distance_sample_model", "frechet_distance_sample_mixture"]
+    means = runs.groupby("prior")[columns].mean()
     normal, flow = means.loc["normal"], means.loc["flow"]
     return (
         f"The Fréchet distance of draws falls from {normal.iloc[0]:.1f} under N(0, I) to {flow.iloc[0]:.1f} "
@@ -125,12 +124,12 @@ def summarize_labels(runs: pd.DataFrame) -> str:
     Args:
         runs: A row per run, with the columns `conditional` and the test scores.
     """
-    means = runs.groupby("conditional")[["test_knn_accuracy", "test_linear_probe_accuracy"]].mean()
-    (knn, probe), (knn_told, probe_told) = means.loc[False], means.loc[True]
-    judged = runs[runs["conditional"]]["test_classifier_accuracy_of_decoder means, own prior"].mean()
+    means = runs.groupby("conditional")[["knn_accuracy_z_mean", "linear_probe_accuracy_z_mean"]].mean()
+    (knn, probe), (knn_given, probe_given) = means.loc[False], means.loc[True]
+    judged = runs[runs["conditional"]]["classifier_accuracy_mean_model"].mean()
     return (
-        f"With the label told, 10-NN of codes falls from {knn:.0%} to {knn_told:.0%} and the linear probe "
-        f"from {probe:.0%} to {probe_told:.0%}; the classifier finds the class that was asked for in "
+        f"Given the label, 10-NN of codes falls from {knn:.0%} to {knn_given:.0%} and the linear probe "
+        f"from {probe:.0%} to {probe_given:.0%}; the classifier finds the class that was asked for in "
         f"{judged:.0%} of decoder means."
     )
 
