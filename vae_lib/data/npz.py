@@ -1,7 +1,5 @@
 """Images and labels from an .npz file: what its numbers may mean, and what is refused."""
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +11,10 @@ _KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def read_npz(path: Path) -> Arrays:
-    """Read `x_train` and, where present, `y_train`, `x_test`, `y_test` from an .npz; other keys are not read.
+    """Read `x_train` and, if present, `y_train`, `x_test`, `y_test` from an .npz; other keys are not read.
 
-    Pixels may be integers from 0 to 255, floats in [0, 1], or whole-numbered floats up to 255. What could be
-    meant in two ways is refused. Images of shape (n, height, width) get a channel axis.
+    Pixels may be integers from 0 to 255, floats in [0, 1], or whole-numbered floats up to 255. Ambiguous
+    values are refused. Images of shape (n, height, width) get a channel axis.
 
     Raises:
         InputError: If the file is damaged or holds pickled objects, or an array is missing, has a wrong
@@ -28,33 +26,23 @@ def read_npz(path: Path) -> Arrays:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("a single array, not an .npz archive")
             arrays = {key: archive[key] if key in _KEYS else None for key in archive.files}
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        RuntimeError,  # encrypted
-        MemoryError,  # a header that claims more than there is room for
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except Exception as error:  # a damaged archive raises many types
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"{str(path)!r}: cannot be read: {' '.join(str(error).split()) or type(error).__name__}; "
-            "write it again with np.savez and plain arrays"
+            f"{str(path)!r}: cannot be read: {reason}; write it again with np.savez and plain arrays"
         ) from error
     return checked(arrays, repr(str(path)))
 
 
 def checked(arrays: Arrays, where: str) -> Arrays:
-    """Bring images to uint8 (n, height, width, channels) and labels to int64 (n,); other keys are dropped.
+    """Convert images to uint8 (n, height, width, channels) and labels to int64 (n,); drop other keys.
 
     Args:
-        arrays: `x_train` and, where present, `y_train`, `x_test`, `y_test`.
-        where: They come from, for messages.
+        arrays: As in the file that `read_npz` reads.
+        where: Where they come from, for messages.
 
     Raises:
-        InputError: If an array is missing, has a wrong shape, or values that are not finite or whose range
-            is ambiguous.
+        InputError: As for `read_npz`.
     """
     if "x_train" not in arrays:
         raise InputError(
@@ -64,22 +52,22 @@ def checked(arrays: Arrays, where: str) -> Arrays:
         raise InputError(
             f"{where}: labels for one of x_train and x_test only; give both y_train and y_test, or none"
         )
-    images = {
-        key: _to_pixels(f"{where}: {key}", arrays[key]) for key in ("x_train", "x_test") if key in arrays
-    }
-    if "x_test" in images and images["x_test"].shape[1:] != images["x_train"].shape[1:]:
-        shapes = f"{images['x_train'].shape} and {images['x_test'].shape}"
-        raise InputError(f"{where}: x_train and x_test have shapes {shapes}; give them one image shape")
-    labels = {
-        f"y_{part}": _to_labels(f"{where}: y_{part}", arrays[f"y_{part}"], len(images[f"x_{part}"]))
-        for part in ("train", "test")
-        if f"y_{part}" in arrays and f"x_{part}" in images
-    }
-    return images | labels
+    result = {}
+    for x, y in (("x_train", "y_train"), ("x_test", "y_test")):
+        if x in arrays:
+            result[x] = _to_pixels(f"{where}: {x}", arrays[x])
+        if x in arrays and y in arrays:
+            result[y] = _to_labels(f"{where}: {y}", arrays[y], len(result[x]))
+    train, test = result["x_train"].shape, result.get("x_test", result["x_train"]).shape
+    if train[1:] != test[1:]:
+        raise InputError(
+            f"{where}: x_train and x_test have shapes {train} and {test}; give them one image shape"
+        )
+    return result
 
 
 def _to_pixels(what: str, values: np.ndarray) -> np.ndarray:
-    """Bring an array of images to uint8 (n, height, width, channels), or say why its meaning is unclear."""
+    """Convert images to uint8 (n, height, width, channels), or raise an error that says what is unclear."""
     if values.ndim not in (3, 4) or 0 in values.shape or (values.ndim == 4 and values.shape[3] > 4):
         raise InputError(
             f"{what}: shape {values.shape}; give (n, height, width) or, with the 1 to 4 channels last, "
@@ -100,12 +88,11 @@ def _to_pixels(what: str, values: np.ndarray) -> np.ndarray:
             f"{what}: ambiguous range, min {low:g}, max {high:g}, dtype {values.dtype}; "
             "save uint8 pixels from 0 to 255"
         )
-    pixels = values
     if values.dtype != np.uint8:
-        pixels = np.empty(values.shape, np.uint8)
-        for image, value in zip(pixels, values, strict=True):  # one at a time, for memory
+        given, values = values, np.empty(values.shape, np.uint8)
+        for image, value in zip(values, given, strict=True):  # one at a time, to save memory
             image[...] = np.rint(value * 255.0) if unit else value
-    return pixels if pixels.ndim == 4 else pixels[..., None]
+    return values if values.ndim == 4 else values[..., None]
 
 
 def _to_labels(what: str, values: np.ndarray, n: int) -> np.ndarray:
