@@ -15,7 +15,7 @@ from pathlib import Path
 import joblib
 from PIL import Image
 
-from vae_lib.data.sprites import color_sprites
+from vae_lib.data.sprites import draw_sprites
 
 BLOCK = 2000
 
@@ -57,7 +57,7 @@ def main() -> None:
 
 def _draw(folder: Path, seed: int, n: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for i, image in enumerate(color_sprites(n, seed=seed)[0]):
+    for i, image in enumerate(draw_sprites(n, 32, color=True, seed=seed)[0]):
         large = image.repeat(2, axis=0).repeat(2, axis=1)
         Image.fromarray(large).save(folder / f"{seed + i:07d}.png", compress_level=1)
 

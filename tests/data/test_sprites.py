@@ -19,37 +19,36 @@ def centre_of_mass(image):
     return (rows * image).sum() / image.sum(), (columns * image).sum() / image.sum()
 
 
-@pytest.mark.parametrize("draw, channels, k", [(sprites.sprites, 1, 5), (sprites.color_sprites, 3, 7)])
-def test_shapes_types_and_the_grid_is_used_evenly(draw, channels, k):
-    images, factors = draw(6000)
-    size = 28 if channels == 1 else 32
+@pytest.mark.parametrize("color, size, channels, k", [(False, 28, 1, 5), (True, 32, 3, 7)])
+def test_shapes_types_and_the_grid_is_used_evenly(color, size, channels, k):
+    images, factors = sprites.draw_sprites(6000, size, color=color)
     assert images.shape == (6000, size, size, channels) and images.dtype == np.uint8
     assert factors.shape == (6000, k) and factors.dtype == np.int64
-    sizes = sprites.FACTOR_SIZES if k == 5 else sprites.COLOR_FACTOR_SIZES
-    for column, n_values in zip(factors.T, sizes, strict=True):
+    grid = sprites.COLOR_FACTORS if color else sprites.FACTORS
+    for column, n_values in zip(factors.T, grid.values(), strict=True):
         counts = np.bincount(column, minlength=n_values)
         assert len(counts) == n_values
         assert np.abs(counts - 6000 / n_values).max() < 5 * np.sqrt(6000 / n_values)
 
 
 def test_same_seed_same_bytes_other_seed_other_images_and_a_longer_draw_begins_alike():
-    images, factors = sprites.sprites(50, seed=3)
-    again, _ = sprites.sprites(50, seed=3)
-    longer, longer_factors = sprites.sprites(400, seed=3)
-    other, _ = sprites.sprites(50, seed=4)
+    images, factors = sprites.draw_sprites(50, 28, seed=3)
+    again, _ = sprites.draw_sprites(50, 28, seed=3)
+    longer, longer_factors = sprites.draw_sprites(400, 28, seed=3)
+    other, _ = sprites.draw_sprites(50, 28, seed=4)
     assert images.tobytes() == again.tobytes() == longer[:50].tobytes()
     assert np.array_equal(factors, longer_factors[:50])
     assert images.tobytes() != other.tobytes()
 
 
 def test_the_whole_grid_holds_no_image_twice():
-    images, factors = sprites.sprites(73_728)
+    images, factors = sprites.draw_sprites(73_728, 28)
     assert len(np.unique(factors, axis=0)) == 73_728
     assert len({image.tobytes() for image in images}) == 73_728
 
 
 def test_table_and_images_belong_together():
-    images, factors = sprites.color_sprites(300, size=24, seed=1)
+    images, factors = sprites.draw_sprites(300, 24, color=True, seed=1)
     assert np.array_equal(images, sprites.render(factors, 24))
     assert np.array_equal(images[[7]], sprites.render(factors[[7]], 24))
 
@@ -115,16 +114,16 @@ def test_object_is_visible_on_every_background():
 
 def test_ten_thousand_images_in_under_two_seconds():
     start = time.process_time()  # of the processor: the machine may have other work
-    sprites.sprites(10_000)
+    sprites.draw_sprites(10_000, 28)
     middle = time.process_time()
-    sprites.color_sprites(10_000)
+    sprites.draw_sprites(10_000, 32, color=True)
     assert middle - start < 2 and time.process_time() - middle < 2
 
 
 @pytest.mark.parametrize("n", [0, -1, 73_729])
 def test_refuses_numbers_of_images_that_cannot_be(n):
     with pytest.raises(InputError, match=f"received {n} sprites.*73,728"):
-        sprites.sprites(n)
+        sprites.draw_sprites(n, 28)
 
 
 @pytest.mark.parametrize(

@@ -163,14 +163,12 @@ def _shown(path: Path) -> str:
 
 
 def _load_sprites(name: str, size: tuple[int, int] | None) -> ImageDataset:
-    default, draw, factor_names = {
-        "sprites": (28, sprites.sprites, sprites.FACTOR_NAMES),
-        "color_sprites": (32, sprites.color_sprites, sprites.COLOR_FACTOR_NAMES),
-    }[name]
-    height, width = size or (default, default)
+    color = name == "color_sprites"
+    height, width = size or ((32, 32) if color else (28, 28))
     if height != width:
         raise InputError(f"--image_size: received {height}x{width}; {name} are square, give one side")
-    images, factors = draw(N_SPRITES_TRAIN + N_SPRITES_TEST, height, SPRITES_SEED)
+    n = N_SPRITES_TRAIN + N_SPRITES_TEST
+    images, factors = sprites.draw_sprites(n, height, color=color, seed=SPRITES_SEED)
     arrays = {
         "x_train": images[:N_SPRITES_TRAIN],
         "y_train": factors[:N_SPRITES_TRAIN, 0],
@@ -180,7 +178,7 @@ def _load_sprites(name: str, size: tuple[int, int] | None) -> ImageDataset:
         "factors_test": factors[N_SPRITES_TRAIN:],
     }
     data = _from_arrays(name, f"embedded {name} (seed {SPRITES_SEED})", arrays, sprites.SHAPES)
-    return replace(data, factor_names=factor_names)
+    return replace(data, factor_names=tuple(sprites.COLOR_FACTORS if color else sprites.FACTORS))
 
 
 def _from_folder(

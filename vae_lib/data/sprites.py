@@ -6,15 +6,14 @@ Every image is one combination of factors on a discrete grid, and no combination
 |---|---|---|
 | shape | 3 | square, ellipse (axes 1 : 0.55), heart |
 | scale | 6 | radius of the circle around the shape, 0.12 to 0.24 of the image side |
-| orientation | 16 | cyclic, counter-clockwise; see below |
+| orientation | 16 | cyclic, counter-clockwise |
 | x, y | 16 each | centre, 0.25 to 0.75 of the image side, left to right and top to bottom |
 | object_hue, background_hue | 8 each | cyclic; colour sprites only |
 
-The 16 orientations divide the shape's own period of symmetry: 90 degrees for the square, 180 for the ellipse,
-360 for the heart, which has none. dSprites divides 360 degrees for all, so that different factors give the
-same image; here different factors give different images, and train and test cannot share one. The sprite
-never leaves the image. An object has value 1 and a background 0.35 in HSV, so that an object is visible on
-every background, the one of its own hue included.
+The 16 orientations divide the period of the shape's own symmetry: 90 degrees for the square, 180 for the
+ellipse, 360 for the heart. dSprites divides 360 degrees for all shapes, so different factors may give the
+same image; here they never do, and train and test cannot share an image. The sprite stays inside the image.
+Objects have value 1 and backgrounds 0.35 in HSV, so an object is visible even on its own hue.
 """
 
 import colorsys
@@ -25,47 +24,41 @@ import numpy as np
 from vae_lib.utils.errors import InputError
 
 SHAPES = ("square", "ellipse", "heart")
-FACTOR_NAMES = ("shape", "scale", "orientation", "x", "y")
-FACTOR_SIZES = (3, 6, 16, 16, 16)
-COLOR_FACTOR_NAMES = (*FACTOR_NAMES, "object_hue", "background_hue")
-COLOR_FACTOR_SIZES = (*FACTOR_SIZES, 8, 8)
+FACTORS = {"shape": 3, "scale": 6, "orientation": 16, "x": 16, "y": 16}  # number of values
+COLOR_FACTORS = FACTORS | {"object_hue": 8, "background_hue": 8}
 
 _PERIODS = (math.pi / 2, math.pi, 2 * math.pi)  # radians, by shape
-_CHUNK = 256  # images drawn at once: their pixels stay in the processor's cache
+_CHUNK = 256  # images drawn at once, so that their pixels stay in the processor's cache
 
 
-def sprites(n: int, size: int = 28, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Draw `n` different grey sprites, white on black.
+def draw_sprites(n: int, size: int, *, color: bool = False, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Draw `n` different sprites: white on black, or in two colours.
 
     The first images of a larger `n` are those of a smaller one with the same seed.
 
     Args:
-        n: Number of images, at most 73,728 (the whole grid).
+        n: Number of images, at most the size of the grid: 73,728, or 4,718,592 in colour.
         size: Image side in pixels, at least 8.
+        color: Whether to draw RGB sprites, with a hue of the object and one of the background.
         seed: Any integer from 0.
 
     Returns:
-        images: uint8, shape (n, size, size, 1).
-        factors: int64, shape (n, 5): the index of each factor's value, columns as in `FACTOR_NAMES`.
+        Images, uint8 (n, size, size, 1 or 3), and the index of each factor's value, int64 (n, 5 or 7), with
+        columns as in `FACTORS` or `COLOR_FACTORS`.
 
     Raises:
         InputError: If `n` or `size` is out of range.
     """
-    factors = _draw_factors(n, FACTOR_SIZES, seed)
-    return render(factors, size), factors
-
-
-def color_sprites(n: int, size: int = 32, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Draw `n` different RGB sprites: as `sprites`, with a hue of the object and one of the background.
-
-    Returns:
-        images: uint8, shape (n, size, size, 3).
-        factors: int64, shape (n, 7): columns as in `COLOR_FACTOR_NAMES`.
-
-    Raises:
-        InputError: If `n` or `size` is out of range.
-    """
-    factors = _draw_factors(n, COLOR_FACTOR_SIZES, seed)
+    sizes = tuple((COLOR_FACTORS if color else FACTORS).values())
+    total = math.prod(sizes)
+    if not 1 <= n <= total:
+        raise InputError(f"n: received {n} sprites; choose 1 to {total:,}, the number of different ones")
+    n_draws, cells = 2 * n, np.empty(0, np.uint64)
+    while len(cells) < n:  # the raw stream of a bit generator, which NumPy promises never to change
+        draws = np.random.PCG64(seed).random_raw(n_draws) % np.uint64(total)
+        cells = draws[np.sort(np.unique(draws, return_index=True)[1])]  # each cell where it first occurs
+        n_draws *= 2
+    factors = np.stack(np.unravel_index(cells[:n].astype(np.int64), sizes), axis=1).astype(np.int64)
     return render(factors, size), factors
 
 
@@ -88,36 +81,20 @@ def render(factors: np.ndarray, size: int) -> np.ndarray:
             f"factors: received {factors.dtype} of shape {factors.shape}; "
             "give integers of shape (n, 5) or (n, 7)"
         )
-    sizes, n_channels, paint = (
-        (FACTOR_SIZES, 1, _paint_grey) if factors.shape[1] == 5 else (COLOR_FACTOR_SIZES, 3, _paint_color)
-    )
+    color = factors.shape[1] == 7
+    sizes = tuple((COLOR_FACTORS if color else FACTORS).values())
     if np.any(factors < 0) or np.any(factors >= sizes):
         raise InputError(f"factors: an index lies outside the grid; each must be from 0 to below {sizes}")
     if size < 8:
         raise InputError(f"size: received {size} pixels; sprites need at least 8")
-    images = np.empty((len(factors), size, size, n_channels), np.uint8)
+    images = np.empty((len(factors), size, size, 3 if color else 1), np.uint8)
     for shape in range(len(SHAPES)):
         rows = np.flatnonzero(factors[:, 0] == shape)
         for start in range(0, len(rows), _CHUNK):
             chunk = rows[start : start + _CHUNK]
-            images[chunk] = paint(_coverage(shape, factors[chunk], size), factors[chunk])
+            coverage = _coverage(shape, factors[chunk], size)[..., None]
+            images[chunk] = np.rint(_paint(coverage, factors[chunk]) if color else coverage * 255)
     return images
-
-
-def _draw_factors(n: int, sizes: tuple[int, ...], seed: int) -> np.ndarray:
-    """Draw `n` different cells of the factor grid, shape (n, len(sizes)).
-
-    The raw stream of a bit generator is used because NumPy promises never to change it.
-    """
-    total = math.prod(sizes)
-    if not 1 <= n <= total:
-        raise InputError(f"n: received {n} sprites; choose 1 to {total:,}, the number of different ones")
-    n_draws, cells = 2 * n, np.empty(0, np.uint64)
-    while len(cells) < n:
-        draws = np.random.PCG64(seed).random_raw(n_draws) % np.uint64(total)
-        cells = draws[np.sort(np.unique(draws, return_index=True)[1])]  # each cell where it first occurs
-        n_draws *= 2
-    return np.stack(np.unravel_index(cells[:n].astype(np.int64), sizes), axis=1).astype(np.int64)
 
 
 def _coverage(shape: int, factors: np.ndarray, size: int) -> np.ndarray:
@@ -164,13 +141,10 @@ def _heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return np.where(u + v > 1, lobe, np.sqrt(wedge) * np.sign(u - v)) / scale
 
 
-def _paint_grey(coverage: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    return np.rint(coverage * 255).astype(np.uint8)[..., None]
-
-
-def _paint_color(coverage: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    hues = np.arange(COLOR_FACTOR_SIZES[-1]) / COLOR_FACTOR_SIZES[-1]
+def _paint(coverage: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Blend the colours of object and background by the share of each pixel that the object covers."""
+    hues = np.arange(COLOR_FACTORS["object_hue"]) / COLOR_FACTORS["object_hue"]
     objects = np.array([colorsys.hsv_to_rgb(hue, 0.85, 1.0) for hue in hues], np.float32) * 255
     backgrounds = np.array([colorsys.hsv_to_rgb(hue, 0.6, 0.35) for hue in hues], np.float32) * 255
     front, back = (table[factors[:, i], None, None] for table, i in ((objects, 5), (backgrounds, 6)))
-    return np.rint(back + coverage[..., None] * (front - back)).astype(np.uint8)
+    return back + coverage * (front - back)
