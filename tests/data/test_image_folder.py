@@ -1,4 +1,5 @@
 import hashlib
+import io
 import os
 import resource
 import signal
@@ -14,7 +15,7 @@ from PIL import Image
 from tests.support.pictures import bomb, damage, fill, noise, save
 from tools.execute_notebook import ROOT
 from vae_lib.data import image_folder
-from vae_lib.data.dataset import split_rows
+from vae_lib.data.image_file import decode
 from vae_lib.utils.errors import InputError
 
 
@@ -30,35 +31,40 @@ def root(tmp_path):
     return folder
 
 
-def load(root, **options):
-    return image_folder.load_folder(root, root.parent / "cache", **options)
+@pytest.fixture
+def decoded(monkeypatch):
+    """The files that are decoded from here on."""
+    paths = []
+
+    def record(path, image_size):
+        paths.append(path)
+        return decode(path, image_size)
+
+    monkeypatch.setattr(image_folder, "decode", record)
+    return paths
 
 
-def parts(images):
-    return [{x.tobytes() for x in images.pixels[images.slices[part]]} for part in ("train", "val", "test")]
+def load(root, cache_dir=None, **options):
+    return image_folder.load_folder(root, cache_dir or root.parent / "cache", "pictures", "folder", **options)
 
 
-def counts(images):
-    return tuple(len(images.pixels[images.slices[part]]) for part in ("train", "val", "test"))
+def parts(data):
+    return [{x.tobytes() for x in images} for images in (data.x_train, data.x_val, data.x_test)]
+
+
+def counts(data):
+    return tuple(len(images) for images in (data.x_train, data.x_val, data.x_test))
+
+
+def pixels(data):
+    return np.concatenate([data.x_train, data.x_val, data.x_test])
+
+
+def labels(data):
+    return np.concatenate([data.y_train, data.y_val, data.y_test])
 
 
 # Splits, labels and layouts
-
-
-@pytest.mark.parametrize("test", [True, False])
-@pytest.mark.parametrize("n", [3, 11, 100, 60_000])
-def test_split_rows_are_disjoint_complete_fixed_and_of_the_stated_size(n, test):
-    rows = split_rows(n, test=test)
-    assert sorted(np.concatenate(list(rows.values()))) == list(range(n))
-    assert len(rows["test"]) == (max(1, n // 10) if test else 0)
-    assert len(rows["val"]) == min(5000, max(1, (n - len(rows["test"])) // 10))
-    assert np.array_equal(rows["train"], split_rows(n, test=test)["train"])
-    if n > 50:
-        assert not np.array_equal(rows["train"], np.sort(rows["train"]))
-
-
-def test_fixed_permutation_never_changes():
-    assert image_folder.fixed_permutation(10).tolist() == [3, 2, 1, 8, 6, 0, 7, 4, 5, 9]
 
 
 def test_train_and_test_folders_with_classes(root):
@@ -66,12 +72,12 @@ def test_train_and_test_folders_with_classes(root):
     test = fill(root / "test" / "a", 4, 40) | fill(root / "test" / "c", 3, 44)
     images = load(root)
     assert counts(images) == (36, 4, 7) and images.class_names == ("a", "b", "c")
-    assert isinstance(images.pixels, np.memmap) and images.pixels.shape == (47, 12, 10, 3)
+    assert isinstance(images.x_train, np.memmap) and images.image_shape == (12, 10, 3)
     found = parts(images)
     assert found[0] | found[1] == train and found[2] == test and not found[0] & found[1]
     expected = {noise(i).tobytes(): 1 if i < 20 else 0 if i < 44 else 2 for i in range(47)}
-    assert [expected[x.tobytes()] for x in images.pixels] == images.labels.tolist()
-    assert images.labels.dtype == np.int64
+    assert [expected[x.tobytes()] for x in pixels(images)] == labels(images).tolist()
+    assert images.y_train.dtype == np.int64
 
 
 def test_every_part_is_shuffled_so_that_its_first_images_are_a_fair_sample(root):
@@ -79,8 +85,8 @@ def test_every_part_is_shuffled_so_that_its_first_images_are_a_fair_sample(root)
         for k, label in enumerate("abc"):
             fill(root / part / label, 40, 40 * k + (1000 if part == "test" else 0))
     images = load(root)
-    for rows in images.slices.values():
-        assert set(images.labels[rows][:12]) == {0, 1, 2}
+    for y in (images.y_train, images.y_val, images.y_test):
+        assert set(y[:12]) == {0, 1, 2}
 
 
 def test_class_folders_without_a_split_hold_out_ten_per_cent(root):
@@ -94,12 +100,12 @@ def test_class_folders_without_a_split_hold_out_ten_per_cent(root):
 def test_flat_folder_has_no_labels_and_one_class_has_one(root):
     fill(root, 5)
     flat = load(root)
-    assert flat.labels is None and flat.class_names == ()
+    assert flat.y_train is None and flat.class_names == ()
     (root / "only").mkdir()
     for file in root.glob("*.png"):
         file.rename(root / "only" / file.name)
     one = load(root)
-    assert one.class_names == ("only",) and one.labels.tolist() == [0] * 5
+    assert one.class_names == ("only",) and labels(one).tolist() == [0] * 5
 
 
 def test_given_validation_folder_is_the_validation_set(root):
@@ -117,13 +123,13 @@ def test_train_without_test_holds_out_and_a_class_named_train_is_a_class(root):
 
 
 @pytest.mark.filterwarnings("ignore:.*4 images outside")
-def test_what_lies_beside_the_split_or_outside_of_classes_is_told(root):
+def test_images_beside_the_split_or_outside_of_classes_give_a_warning(root):
     fill(root / "train", 5), fill(root / "test", 2, 10), fill(root / "extra", 4, 20)
     with pytest.warns(UserWarning, match="4 images outside of train, val and test"):
         assert counts(load(root)) == (4, 1, 2)
     fill(root / "train" / "class", 2, 30)
     with pytest.warns(UserWarning, match="no class folder"):
-        assert load(root).labels is None
+        assert load(root).y_train is None
 
 
 def test_other_files_hidden_files_and_a_folder_named_like_an_image(root):
@@ -150,13 +156,13 @@ def test_no_symbolic_link_is_followed(root, tmp_path):
     (root / "twice.png").symlink_to(root / "000.png")
     with pytest.warns(UserWarning, match="6 symbolic links, such as .*broken.png.*, are not followed"):
         images = load(root)
-    assert set.union(*parts(images)) == expected and len(images.pixels) == 4
+    assert set.union(*parts(images)) == expected and len(pixels(images)) == 4
 
 
 def test_a_root_that_is_a_link_is_followed(root, tmp_path):
     fill(root, 4)
     (tmp_path / "link").symlink_to(root)
-    assert len(load(tmp_path / "link").pixels) == 4
+    assert len(pixels(load(tmp_path / "link"))) == 4
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
@@ -172,10 +178,10 @@ def test_too_few_images_name_the_minimum(root, n):
 def test_colour_and_grey_pixels_are_exact_and_grey_becomes_colour_only_among_colour(root):
     expected = fill(root, 6, shape=(12, 10))
     grey = load(root)
-    assert grey.pixels.shape == (6, 12, 10, 1) and set.union(*parts(grey)) == expected
+    assert grey.image_shape == (12, 10, 1) and set.union(*parts(grey)) == expected
     fill(root, 1, 6)
     mixed = load(root)
-    assert mixed.pixels.shape == (7, 12, 10, 3)
+    assert mixed.image_shape == (12, 10, 3)
     widened = {np.repeat(noise(i, (12, 10))[..., None], 3, axis=2).tobytes() for i in range(6)}
     assert set.union(*parts(mixed)) == widened | {noise(6).tobytes()}
 
@@ -192,7 +198,7 @@ def test_first_frame_of_animations_with_one_warning(root):
         with pytest.warns(UserWarning, match="4 files hold several frames") as caught:
             images = load(root)
         assert len(caught) == 1
-    flat = [tuple(x[0, 0]) for x in images.pixels if len(np.unique(x.reshape(-1, 3), axis=0)) == 1]
+    flat = [tuple(x[0, 0]) for x in pixels(images) if len(np.unique(x.reshape(-1, 3), axis=0)) == 1]
     assert sorted(flat) == [(0, 0, 255)] + [(0, 255, 0)] * 2 + [(255, 0, 0)] * 2
 
 
@@ -203,17 +209,17 @@ def test_image_size_cuts_the_centre_and_resizes(root):
     save(root / "tall.png", wide.transpose(1, 0, 2).copy())
     save(root / "exact.png", noise(1, (40, 40, 3)))
     images = load(root, image_size=(40, 40))
-    assert images.pixels.shape == (3, 40, 40, 3)
-    contents = {x.tobytes() for x in images.pixels}
+    assert images.image_shape == (40, 40, 3)
+    contents = {x.tobytes() for x in pixels(images)}
     assert contents == {np.full((40, 40, 3), 255, np.uint8).tobytes(), noise(1, (40, 40, 3)).tobytes()}
-    assert load(root, image_size=(16, 24)).pixels.shape == (3, 16, 24, 3)
+    assert pixels(load(root, image_size=(16, 24))).shape == (3, 16, 24, 3)
 
 
 def test_mixed_sizes_are_listed(root):
     fill(root, 4), fill(root, 2, 4, shape=(30, 20, 3)), fill(root, 1, 6, shape=(300, 20, 3))
     with pytest.raises(InputError, match=r"12x10 \(4\), 30x20 \(2\), 300x20 \(1\).*--image_size"):
         load(root)
-    assert load(root, image_size=(16, 16)).pixels.shape == (7, 16, 16, 3)
+    assert pixels(load(root, image_size=(16, 16))).shape == (7, 16, 16, 3)
 
 
 @pytest.mark.parametrize("shape", [(7, 12, 3), (12, 129, 3), (600, 800, 3)])
@@ -245,16 +251,17 @@ def test_a_bomb_that_pillow_only_warns_of_is_refused_unread(root, monkeypatch):
         load(root, image_size=(16, 16))
 
 
-def test_skip_bad_skips_counts_and_is_instant_after_the_error(root):
+def test_skip_bad_skips_counts_and_is_instant_after_the_error(root, decoded):
     expected = fill(root, 5, shape=(64, 64, 3))
     n_bad = damage(root)
     with pytest.raises(InputError):
         load(root)
-    calls = []
+    decoded.clear()
     with pytest.warns(UserWarning, match=f"{n_bad} of {n_bad + 5} files cannot be read and are skipped"):
-        images = load(root, skip_bad=True, progress=lambda *done: calls.append(done))
-    assert images.n_bad == n_bad and set.union(*parts(images)) == expected and len(images.pixels) == 5
-    assert not calls  # the cache of the failed call served
+        images = load(root, skip_bad=True)
+    assert images.source == f"folder, {n_bad} unreadable files skipped"
+    assert set.union(*parts(images)) == expected and len(pixels(images)) == 5
+    assert not decoded  # the cache of the failed call was used
     with pytest.raises(InputError, match="cannot be read"):
         load(root)  # the cache does not hide the fault
 
@@ -268,9 +275,9 @@ def test_labels_stay_with_their_images_where_bad_files_are_skipped(root):
         (root / "test" / f"c{i % 3}" / f"{i:02}.png").write_bytes(b"")
     with pytest.warns(UserWarning, match="8 of 60"):
         images = load(root, skip_bad=True)
-    values = images.pixels[:, 0, 0, 0].astype(int)
-    assert images.labels.tolist() == [value % 100 % 3 for value in values]
-    assert counts(images) == (24, 2, 26) and sorted(values[images.slices["test"]] >= 100) == [True] * 26
+    values = pixels(images)[:, 0, 0, 0].astype(int)
+    assert labels(images).tolist() == [value % 100 % 3 for value in values]
+    assert counts(images) == (24, 2, 26) and np.all(images.x_test >= 100)
 
 
 def test_a_folder_of_damaged_files_only(root):
@@ -282,22 +289,37 @@ def test_a_folder_of_damaged_files_only(root):
 # The cache
 
 
-def test_second_load_decodes_nothing_and_gives_the_same(root, monkeypatch):
+def test_second_load_decodes_nothing_and_gives_the_same(root, decoded):
     fill(root, 10)
-    calls = []
-    first = load(root, progress=lambda *done: calls.append(done))
-    assert calls == [(10, 10)] * len(calls) and calls
-    monkeypatch.setattr(image_folder, "decode", None)
+    first = load(root)
+    assert set(decoded) == set(root.iterdir())
+    decoded.clear()
     second = load(root)
-    assert np.array_equal(first.pixels, second.pixels) and first.sha256 == second.sha256
-    assert first.sha256 == hashlib.sha256(first.pixels.tobytes()).hexdigest()
+    assert not decoded
+    assert np.array_equal(pixels(first), pixels(second)) and first.pixels_sha256 == second.pixels_sha256
+    in_file = np.concatenate([first.x_test, first.x_val, first.x_train])
+    assert first.pixels_sha256 == hashlib.sha256(in_file.tobytes()).hexdigest()
 
 
 def test_parts_are_views_of_the_map(root):
     fill(root, 10)
-    pixels = load(root).pixels
-    assert isinstance(pixels, np.memmap) and not pixels.flags.writeable
-    assert np.shares_memory(pixels, pixels[3:7])
+    images = load(root)
+    assert isinstance(images.x_val, np.memmap) and not images.x_val.flags.writeable
+    assert np.shares_memory(images.x_train.base, images.x_test.base)
+
+
+def test_progress_is_shown_on_a_terminal_only(root, monkeypatch, capfd):
+    fill(root, 10, shape=(12, 10))
+    load(root)
+    assert capfd.readouterr().err == ""
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sys.stderr", Terminal())
+    load(root, root.parent / "other")
+    assert "decoding images" in sys.stderr.getvalue() and "10/10" in sys.stderr.getvalue()
 
 
 @pytest.mark.parametrize("change", ["content", "new", "removed", "renamed", "size"])
@@ -316,35 +338,37 @@ def test_any_change_of_the_folder_is_seen(root, change):
     else:
         size = (8, 8)
     after = load(root, image_size=size)
-    assert before.sha256 != after.sha256
+    assert before.pixels_sha256 != after.pixels_sha256
     assert len(list((root.parent / "cache").glob("*.npy"))) == 2
 
 
 @pytest.mark.parametrize("fault", ["npy cut", "npy empty", "json cut", "json gone", "npy gone"])
 def test_a_damaged_cache_is_made_again(root, fault):
     fill(root, 10)
-    expected = load(root).sha256
+    expected = load(root).pixels_sha256
     file = next((root.parent / "cache").glob(f"*.{fault.split()[0]}"))
     if fault.endswith("gone"):
         file.unlink()
     else:
         file.write_bytes(file.read_bytes()[: 200 if fault == "npy cut" else 0 if "empty" in fault else 5])
     again = load(root)
-    assert again.sha256 == expected and len(again.pixels) == 10
+    assert again.pixels_sha256 == expected and len(pixels(again)) == 10
     assert image_folder._open_cache(file.with_suffix(""), 10) is not None
 
 
-def test_an_interrupted_decode_leaves_nothing(root, monkeypatch):
-    fill(root, 6)
+def test_an_interrupted_decode_leaves_nothing(root, decoded, monkeypatch):
+    fill(root, 6, shape=(12, 10))
     monkeypatch.setattr(image_folder, "_BATCH", 2)
 
-    def interrupt(done, total):
-        if done == 4:
+    def interrupt(path, image_size, record=image_folder.decode):
+        if len(decoded) == 4:
             raise KeyboardInterrupt
+        return record(path, image_size)
 
+    monkeypatch.setattr(image_folder, "decode", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        load(root, progress=interrupt)
-    assert list((root.parent / "cache").iterdir()) == []
+        load(root)
+    assert len(decoded) == 4 and list((root.parent / "cache").iterdir()) == []
 
 
 def test_a_full_disk_is_an_error_and_leaves_nothing(root):
@@ -353,7 +377,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(root):
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
     try:
-        with pytest.raises(InputError, match=r"cannot be kept: .*make room"):
+        with pytest.raises(InputError, match=r"cannot be kept: .*free some space"):
             load(root)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -361,15 +385,15 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(root):
     assert list((root.parent / "cache").iterdir()) == []
 
 
-def test_a_data_folder_that_cannot_be_written(root, tmp_path):
+def test_a_data_folder_that_cannot_be_written(root, tmp_path, decoded):
     fill(root, 5)
     (tmp_path / "file").touch()
-    images = image_folder.load_folder(root, tmp_path / "file" / ".cache")
-    assert len(images.pixels) == 5
-    assert str(tmp_path / "file") not in str(images.pixels.filename)
-    calls = []
-    image_folder.load_folder(root, tmp_path / "file" / ".cache", progress=lambda *done: calls.append(done))
-    assert not calls  # kept in the system's temporary folder
+    images = load(root, tmp_path / "file" / ".cache")
+    assert len(pixels(images)) == 5
+    assert str(tmp_path / "file") not in str(images.x_train.filename)
+    decoded.clear()
+    load(root, tmp_path / "file" / ".cache")
+    assert not decoded  # kept in the system's temporary folder
 
 
 @pytest.mark.parametrize(
@@ -379,7 +403,7 @@ def test_no_name_escapes_the_cache_folder(tmp_path, name):
     root = tmp_path / "in" / name
     fill(root, 3)
     cache = tmp_path / "cache"
-    image_folder.load_folder(root / ".." / name, cache)
+    load(root / ".." / name, cache)
     assert len(list(cache.iterdir())) == 2 and sorted(path.name for path in tmp_path.iterdir()) == [
         "cache",
         "in",
@@ -390,7 +414,7 @@ def test_no_name_escapes_the_cache_folder(tmp_path, name):
 def test_file_names_of_any_bytes(root):
     fill(root, 3)
     os.rename(root / "001.png", os.fsencode(root) + b"/\xff\xfe\n.png")
-    assert len(load(root).pixels) == 3
+    assert len(pixels(load(root))) == 3
     (root / "line\nbreak.png").touch()
     with pytest.raises(InputError) as caught:
         load(root)
@@ -410,11 +434,13 @@ from vae_lib.data import image_folder
 def anonymous():
     return int(open('/proc/self/status').read().split('RssAnon:')[1].split()[0]) / 1024
 peak = before = anonymous()
-def watch(done, total):
+def watch(path, image_size, decode=image_folder.decode):
     global peak
     peak = max(peak, anonymous())
-images = image_folder.load_folder(Path(sys.argv[1]), Path(sys.argv[2]), progress=watch)
-assert images.pixels.nbytes == 6000 * 64 * 64 * 3
+    return decode(path, image_size)
+image_folder.decode = watch
+images = image_folder.load_folder(Path(sys.argv[1]), Path(sys.argv[2]), "pictures", "folder")
+assert images.x_train.nbytes == 4860 * 64 * 64 * 3
 print(max(peak, anonymous()) - before)
 """
     result = subprocess.run(

@@ -1,4 +1,4 @@
-"""Data sets by name, and images of one's own, in one form: `ImageDataset`."""
+"""Data sets by name and your own images, all as an `ImageDataset`."""
 
 import lazy_loader as lazy
 
@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submodules=["npz", "image_file", "image_folder", "sprites"],
     submod_attrs={
-        "dataset": ["ImageDataset", "from_arrays"],
+        "dataset": ["ImageDataset", "from_arrays", "title_of"],
         "loading": ["load_dataset", "load_or_stand_in", "known_name", "NAMES"],
         "download": ["UnavailableError"],
     },

@@ -9,33 +9,50 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_lib.config import MAX_CHANNELS, MAX_SIDE, MIN_SIDE
+from vae_lib.config import check_image_shape
 from vae_lib.data.npz import Arrays, checked
 from vae_lib.utils.errors import InputError
 from vae_lib.utils.files import safe_name
 
-MIN_IMAGES = 3  # one each to train, validate and test
+PARTS = ("train", "val", "test")
+_FIELDS = ("x", "y", "factors")
+
+MIN_IMAGES = 3  # one for each part
+
+TITLES = {
+    "mnist": "MNIST",
+    "digits": "digits",
+    "fashion_mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+    "sprites": "sprites",
+    "color_sprites": "colour sprites",
+}
+
+
+def title_of(name: str) -> str:
+    """Return a data set's name as captions spell it; an unknown name as it is."""
+    return TITLES.get(name, name)
 
 
 def fixed_permutation(n: int) -> np.ndarray:
-    """Give one random order of n things, always the same one.
+    """Return a random order of n items, the same on every call.
 
-    The raw stream of a bit generator is used because NumPy promises never to change it.
+    It uses the raw stream of a bit generator, which NumPy promises never to change.
     """
     return np.argsort(np.random.PCG64(0).random_raw(n), kind="stable")
 
 
 def split_counts(n: int, *, val: bool = True, test: bool = True) -> tuple[int, int]:
-    """How many of n training images to hold out for validation and for test.
+    """Return how many of n images to hold out for validation and for test; 0 for a part not asked for.
 
-    Test gets 10 %; validation gets 10 % of the rest, at most 5,000; what is not asked for gets none.
+    Test gets 10 %, validation 10 % of the rest, at most 5,000.
     """
     n_test = max(1, n // 10) if test else 0
     return min(5000, max(1, (n - n_test) // 10)) if val else 0, n_test
 
 
 def split_rows(n: int, *, test: bool) -> dict[str, np.ndarray]:
-    """Share n rows, in the fixed random order, among `test` (where it is asked for), `val` and `train`."""
+    """Return the rows of `train`, `val` and, if asked for, `test`: disjoint, in the fixed random order."""
     rows = fixed_permutation(n)
     n_val, n_test = split_counts(n, test=test)
     return {"train": rows[n_test + n_val :], "val": rows[n_test : n_test + n_val], "test": rows[:n_test]}
@@ -43,20 +60,21 @@ def split_rows(n: int, *, test: bool) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageDataset:
-    """Images in three disjoint sets, with labels and generative factors where they are known.
+    """Images for training, validation and test, with labels and generative factors if they are known.
 
-    Training and validation images are in a fixed random order, and so are the test images of a folder, whose
-    files come class by class; other test images are in their original order.
+    Training and validation images are in a fixed random order. So are the test images of a folder, whose
+    files are sorted by class; other test images keep their original order.
 
     Attributes:
-        name: Short name, fit for a file name.
+        name: Short name, usable as a file name.
         source: Where the pixels came from, in a phrase for tables and captions.
-        x_train: Images, uint8 (n, height, width, channels); so are `x_val`, `x_test`. May be memory-mapped.
-        y_train: Labels, int64 (n,), or None; so are `y_val` and `y_test`.
+        x_train: Images, uint8 (n, height, width, channels), perhaps memory-mapped.
+        y_train: Labels, int64 (n,), or None.
         class_names: The name of each label; empty without labels.
-        factors_train: Index of each factor's value, int64 (n, k), or None; so are the other two.
+        factors_train: Index of each factor's value, int64 (n, k), or None.
         factor_names: The name of each factor; empty without factors.
-        pixels_sha256: Hash of the bytes of all images, where it is known already.
+        pixels_sha256: Hash of the bytes of all images, if it is already known.
+        title: Name for captions; by default the usual spelling of `name`.
     """
 
     name: str
@@ -73,9 +91,11 @@ class ImageDataset:
     factors_test: np.ndarray | None = None
     factor_names: tuple[str, ...] = ()
     pixels_sha256: str | None = None
+    title: str = ""
 
     def __post_init__(self) -> None:
-        for part in ("train", "val", "test"):
+        object.__setattr__(self, "title", self.title or title_of(self.name))
+        for part in PARTS:
             images = getattr(self, f"x_{part}")
             if images.ndim != 4 or images.dtype != np.uint8 or images.shape[1:] != self.x_train.shape[1:]:
                 raise InputError(
@@ -90,7 +110,7 @@ class ImageDataset:
                     )
 
     def __repr__(self) -> str:
-        counts = " + ".join(f"{len(x):,}" for x in (self.x_train, self.x_val, self.x_test))
+        counts = " + ".join(f"{len(getattr(self, f'x_{part}')):,}" for part in PARTS)
         shape = "x".join(map(str, self.image_shape))
         return f"ImageDataset({self.name!r}, {counts} images of {shape}, source={self.source!r})"
 
@@ -100,16 +120,14 @@ class ImageDataset:
         return self.x_train.shape[1:]
 
     def fingerprint(self) -> str:
-        """Hash of shapes, pixels, labels and factors, as 64 hexadecimal digits; computed once."""
+        """Return the hash of shapes, pixels, labels and factors, 64 hexadecimal digits; computed once."""
         return self._fingerprint
 
     @cached_property
     def _fingerprint(self) -> str:
-        pixels = self.pixels_sha256 or _sha256(self.x_train, self.x_val, self.x_test)
-        counts = [len(x) for x in (self.x_train, self.x_val, self.x_test)]
-        labels = _sha256(self.y_train, self.y_val, self.y_test)
-        factors = _sha256(self.factors_train, self.factors_val, self.factors_test)
-        content = json.dumps([counts, self.image_shape, pixels, labels, factors])
+        x, y, factors = ([getattr(self, f"{field}_{part}") for part in PARTS] for field in _FIELDS)
+        counts, pixels = [len(images) for images in x], self.pixels_sha256 or _sha256(*x)
+        content = json.dumps([counts, self.image_shape, pixels, _sha256(*y), _sha256(*factors)])
         return hashlib.sha256(content.encode()).hexdigest()
 
     def images_and_labels(self, part: str) -> tuple[np.ndarray, np.ndarray | None]:
@@ -117,7 +135,7 @@ class ImageDataset:
         return getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
 
     def describe(self) -> dict:
-        """Return what a run's record says of its data, JSON-able."""
+        """Return what a run records about its data, as a JSON-able dict."""
         return {
             "name": self.name,
             "source": self.source,
@@ -133,9 +151,9 @@ class ImageDataset:
     def subset(
         self, n_train: int | None = None, n_val: int | None = None, n_test: int | None = None
     ) -> "ImageDataset":
-        """Give a data set of the first images of each part: at most so many, all for None.
+        """Return a data set of at most the first n images of each part; None keeps all.
 
-        Where nothing is left out, this is the data set itself, and so it keeps its fingerprint.
+        If no image is left out, this is the data set itself, and its fingerprint isn't computed again.
 
         Raises:
             InputError: If a number is below 1.
@@ -144,10 +162,10 @@ class ImageDataset:
         for part, n in (("train", n_train), ("val", n_val), ("test", n_test)):
             if n is not None and n < 1:
                 raise InputError(f"n_{part}: received {n}; keep at least 1 image")
-            for field in (f"x_{part}", f"y_{part}", f"factors_{part}"):
-                values = getattr(self, field)
-                changes[field] = None if values is None else values[:n]
-        same = all(len(changes[x]) == len(getattr(self, x)) for x in ("x_train", "x_val", "x_test"))
+            for key in (f"{field}_{part}" for field in _FIELDS):
+                values = getattr(self, key)
+                changes[key] = None if values is None else values[:n]
+        same = all(len(changes[f"x_{part}"]) == len(getattr(self, f"x_{part}")) for part in PARTS)
         return self if same else replace(self, **changes)
 
 
@@ -160,10 +178,7 @@ def from_arrays(
     name: str = "arrays",
     class_names: Sequence[str] | None = None,
 ) -> ImageDataset:
-    """Make a data set of one's own arrays.
-
-    Ten per cent of the training images, at most 5,000, are held out for validation; without test images, ten
-    per cent are held out before.
+    """Make a data set from your own arrays; parts that are missing are held out as by `load_dataset`.
 
     Args:
         x_train: Images (n, height, width) or (n, height, width, channels): integers from 0 to 255, or floats
@@ -171,7 +186,7 @@ def from_arrays(
         y_train: Labels, integers from 0, (n,), or None.
         x_test: Test images, or None.
         y_test: Their labels.
-        name: Fit for a file name.
+        name: Short name of the data set.
         class_names: The name of each label; None takes numbers.
 
     Raises:
@@ -179,42 +194,40 @@ def from_arrays(
     """
     given = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
     arrays = {key: np.asarray(values) for key, values in given.items() if values is not None}
-    names = None if class_names is None else tuple(class_names)
-    return _from_arrays(safe_name(Path(name)), "arrays in memory", checked(arrays, name), names)
+    return split_arrays(safe_name(Path(name)), "arrays in memory", checked(arrays, name), class_names or ())
 
 
-def _from_arrays(name: str, source: str, arrays: Arrays, class_names: tuple[str, ...] | None) -> ImageDataset:
-    """Split arrays `<field>_train` and, where there are any, `<field>_test` into the three parts."""
-    n, height, width, channels = arrays["x_train"].shape
-    low, high = MIN_SIDE, MAX_SIDE
-    if not (low <= height <= high and low <= width <= high and channels <= MAX_CHANNELS):
-        raise InputError(
-            f"{name}: images of {height}x{width} with {channels} channels; the model takes sides of {low} to "
-            f"{high} and 1 to {MAX_CHANNELS} channels: resize the arrays, or give a folder of images and "
-            "--image_size"
-        )
+def split_arrays(
+    name: str, source: str, arrays: Arrays, class_names: Sequence[str] = (), factor_names: Sequence[str] = ()
+) -> ImageDataset:
+    """Make a data set from `x_train` and, if present, `y_train`, `factors_train`, `x_test`, `y_test`, ...
+
+    Raises:
+        InputError: If the model does not take such images, there are too few, or a label has no name.
+    """
+    check_image_shape(
+        arrays["x_train"].shape[1:], name, "resize the arrays, or give a folder of images and --image_size"
+    )
     has_test = "x_test" in arrays
-    if n < (2 if has_test else MIN_IMAGES):
-        raise InputError(f"{name}: {n} training images; give at least {2 if has_test else MIN_IMAGES}")
-    rows = split_rows(n, test=not has_test)
-    fields = {
-        f"{field}_{part}": arrays[f"{field}_train"][rows[part]]
-        for field in ("x", "y", "factors")
-        for part in rows
+    n, n_least = len(arrays["x_train"]), MIN_IMAGES - has_test
+    if n < n_least:
+        raise InputError(f"{name}: {n} training images; give at least {n_least}")
+    top = max((int(values.max()) for key, values in arrays.items() if key.startswith("y")), default=-1)
+    class_names = tuple(class_names or map(str, range(top + 1))) if top >= 0 else ()
+    if top >= len(class_names):
+        raise InputError(f"{name}: a label is {top}; {name} has the labels 0 to {len(class_names) - 1}")
+    parts = {
+        f"{field}_{part}": arrays[f"{field}_train"][rows]
+        for part, rows in split_rows(n, test=not has_test).items()
+        for field in _FIELDS
         if f"{field}_train" in arrays
     }
-    fields |= {key: values for key, values in arrays.items() if key.endswith("_test")}
-    if "y_train" in arrays:
-        n_classes = 1 + max(int(values.max()) for key, values in fields.items() if key.startswith("y"))
-        fields["class_names"] = class_names or tuple(str(i) for i in range(n_classes))
-        if n_classes > len(fields["class_names"]):
-            known = len(fields["class_names"])
-            raise InputError(f"{name}: a label is {n_classes - 1}; {name} has the labels 0 to {known - 1}")
-    return ImageDataset(name=name, source=source, **fields)
+    parts |= {key: values for key, values in arrays.items() if key.endswith("_test")}
+    return ImageDataset(name, source, **parts, class_names=class_names, factor_names=tuple(factor_names))
 
 
 def _sha256(*arrays: np.ndarray | None) -> str:
-    """Hash the bytes of arrays one after the other, in pieces, so that a memory map is never copied whole."""
+    """Hash the bytes of arrays in pieces, so that a memory-mapped array is never copied as a whole."""
     digest = hashlib.sha256()
     for array in arrays:
         for start in range(0, 0 if array is None else len(array), 4096):

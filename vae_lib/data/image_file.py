@@ -1,49 +1,42 @@
 """One image file as pixels, by fixed rules.
 
 - A file is recognised by its content. EXIF rotation is applied. Of an animation or a file of several pages
-  the first frame is taken.
+  the first frame is used.
 - Transparency is composited on white. Palettes, CMYK and other colour models become RGB by Pillow's own
   conversion, without colour profiles. 16-bit grey is divided by 257 and rounded, 1-bit becomes 0 and 255;
-  floating-point images are refused. What is grey by its mode has 1 channel, all else 3.
-- With an image size, the centre of the image's shape is cut out as large as it goes and resized with a
-  Lanczos filter.
+  floating-point images are refused. Images of a grey mode have 1 channel, all others 3.
+- With an image size, the image is cropped around its centre to the target's aspect ratio, as large as
+  possible, and resized with a Lanczos filter.
 """
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from vae_lib.config import MAX_SIDE, MIN_SIDE
+from vae_lib.config import fits_model
 
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 
 Size = tuple[int, int]  # height, width
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """A file's image.
-
-    Attributes:
-        size: Height and width in pixels.
-        pixels: uint8, shape (height, width, 1 or 3); None where the model does not take the size.
-        animated: Whether there were further frames.
-    """
+class Decoded(NamedTuple):
+    """The image of a file."""
 
     size: Size
-    pixels: np.ndarray | None
-    animated: bool
+    pixels: np.ndarray | None  # uint8 (height, width, 1 or 3); None if the model does not take the size
+    animated: bool  # whether there are more frames
 
 
 @contextmanager
 def strict_pillow() -> Iterator[None]:
-    """Let a decompression bomb be an error, and keep a damaged EXIF block to itself."""
-    Image.init()  # here, because the threads would do it all at once
+    """Turn a decompression bomb into an error, and ignore warnings such as that of a damaged EXIF block."""
+    Image.init()  # here, since the threads would all do it at once
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -51,17 +44,17 @@ def strict_pillow() -> Iterator[None]:
 
 
 def decode(path: Path, image_size: Size | None) -> Decoded | str:
-    """Decode one file, or say why it cannot be read.
+    """Decode one file, or return the reason why it cannot be read.
 
     Args:
         path: The file.
-        image_size: (height, width) to crop and resize to; None takes the image as it is.
+        image_size: (height, width) to crop and resize to; None keeps the image's size.
     """
     try:
         with Image.open(path, formats=_FORMATS) as image:
             animated = bool(getattr(image, "is_animated", False))
-            if image_size is None and not all(MIN_SIDE <= side <= MAX_SIDE for side in image.size):
-                return Decoded(image.size[::-1], None, animated)
+            if image_size is None and not fits_model(image.height, image.width):
+                return Decoded((image.height, image.width), None, animated)
             frame = _to_grey_or_rgb(ImageOps.exif_transpose(image))
         if image_size is not None:
             frame = ImageOps.fit(frame, image_size[::-1], Image.Resampling.LANCZOS)

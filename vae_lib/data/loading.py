@@ -1,23 +1,24 @@
-"""ImageDataset and load_dataset: every data set of the study, and one's own, in one form."""
+"""load_dataset: every data set of the study by name, and your own images by path."""
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from vae_lib.config import MAX_SIDE, MIN_SIDE
-from vae_lib.data import download as sources
-from vae_lib.data import image_folder, sprites
-from vae_lib.data.dataset import ImageDataset, _from_arrays
+from vae_lib.config import MAX_SIDE, MIN_SIDE, fits_model
+from vae_lib.data import sprites
+from vae_lib.data.dataset import TITLES, ImageDataset, split_arrays, title_of
+from vae_lib.data.download import UnavailableError, find_named, verify_fashion_mnist
+from vae_lib.data.image_folder import load_folder
 from vae_lib.data.npz import read_npz
 from vae_lib.utils.errors import InputError
 from vae_lib.utils.files import safe_name
 
+NAMES = tuple(TITLES)
+
 CLASS_NAMES = {
     "mnist": tuple("0123456789"),
-    "digits": tuple("0123456789"),
     "fashion_mnist": (
         *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
         *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
@@ -26,11 +27,7 @@ CLASS_NAMES = {
         *("airplane", "automobile", "bird", "cat", "deer"),
         *("dog", "frog", "horse", "ship", "truck"),
     ),
-    "sprites": sprites.SHAPES,
-    "color_sprites": sprites.SHAPES,
 }
-
-NAMES = tuple(CLASS_NAMES)
 
 STAND_INS = {"mnist": "digits", "fashion_mnist": "sprites", "cifar10": "color_sprites"}
 
@@ -46,70 +43,64 @@ def load_dataset(
     image_size: int | tuple[int, int] | None = None,
     skip_bad: bool = False,
     download: bool = True,
-    download_timeout: float | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> ImageDataset:
     """Load a data set by name, or a folder of images or an .npz file by path.
 
     `mnist`, `fashion_mnist` and `cifar10` are looked for in `<data_dir>/<name>.npz`, in the image folder
-    `<data_dir>/<name>/`, in what the system ships, in Keras' cache, and then on the network. `digits`,
-    `sprites` and `color_sprites` are always there. Ten per cent of the training images, at most 5,000, are
-    held out for validation; of a set that comes without test images, ten per cent are held out before.
+    `<data_dir>/<name>/`, in the files of the system, in Keras' cache, and then on the network. `digits`,
+    `sprites` and `color_sprites` are embedded. Ten per cent of the training images are held out for testing
+    if a set has no test images, and then ten per cent, at most 5,000, for validation.
 
     Args:
         name_or_path: One of `NAMES` (dash or underscore), or a path.
-        data_dir: Folder of the user's own data; decoded folders are cached in its `.cache`.
+        data_dir: Folder of your own data; decoded image folders are cached in its `.cache`.
         image_size: Side in pixels or (height, width), 8 to 128, for a folder of images and for sprites.
         skip_bad: Leave out the files of a folder that cannot be read.
         download: Whether the network may be used.
-        download_timeout: Longest download in seconds; None takes VAE_DOWNLOAD_TIMEOUT, or else 300.
-        progress: Called with the number of decoded files and of all; None prints a line on a terminal.
 
     Returns:
-        The data set; its `source` says which place served.
+        The data set; its `source` says where it was found.
 
     Raises:
-        sources.UnavailableError: If a named set cannot be had. It is an InputError, too.
+        UnavailableError: If a named data set is not available. It is also an InputError.
         InputError: If an option, file or folder cannot be used.
     """
     size = _parse_size(image_size)
     data_dir = _expanded(data_dir)
     name = known_name(name_or_path)
-    path = _expanded(name_or_path) if name is None else data_dir / name
+    path = data_dir / name if name else _expanded(name_or_path)
+    npz = path.with_name(f"{name}.npz") if name else path
     if name in ("sprites", "color_sprites"):
         return _load_sprites(name, size)
-    npz = path.with_name(f"{name}.npz") if name else path
     if name == "digits":
-        arrays, source = sources.digits()
+        arrays, source = _load_digits(), "embedded digits (scikit-learn)"
     elif npz.suffix == ".npz" and npz.is_file():
         arrays, source = read_npz(npz), f"file {_shown(npz)}"
         if name == "fashion_mnist":
-            sources.verify_fashion_mnist(arrays, repr(str(npz)))
+            verify_fashion_mnist(arrays, repr(str(npz)))
     elif path.is_dir() and str(name_or_path):
-        decoded = image_folder.load_folder(
-            path, data_dir / ".cache", image_size=size, skip_bad=skip_bad, progress=progress
-        )
-        return _from_folder(name or safe_name(path), path, size, decoded)
-    elif name is None:
+        source = f"image folder {_shown(path)}"
+        return load_folder(path, data_dir / ".cache", name or safe_name(path), source, size, skip_bad)
+    elif name:
+        arrays, source = find_named(name, data_dir, download=download)
+    else:
         raise InputError(
             f"no data set {str(name_or_path)!r}: neither a known name ({', '.join(NAMES)}) nor the path of a "
             "folder of images or an .npz file; check the spelling"
         )
-    else:
-        arrays, source = sources.find_named(name, data_dir, download=download, timeout=download_timeout)
-    if size not in (None, arrays["x_train"].shape[1:3]):
+    height, width = arrays["x_train"].shape[1:3]
+    if size not in (None, (height, width)):
         raise InputError(
             f"--image_size: received {size[0]}x{size[1]}, but {path.name} has arrays of "
-            f"{arrays['x_train'].shape[1]}x{arrays['x_train'].shape[2]} pixels; only folders are resized"
+            f"{height}x{width} pixels; only folders are resized"
         )
-    return _from_arrays(name or safe_name(npz.with_suffix("")), source, arrays, CLASS_NAMES.get(name))
+    return split_arrays(name or safe_name(npz.with_suffix("")), source, arrays, CLASS_NAMES.get(name, ()))
 
 
 def load_or_stand_in(name: str, data_dir: str | os.PathLike = "data", **options) -> ImageDataset:
-    """Load a data set, or an embedded one in its place where a real one cannot be had; `source` says so.
+    """Load a data set, or an embedded stand-in if it is unavailable; `source` and `title` say so.
 
-    With VAE_EMBEDDED_ONLY=1 in the environment the stand-in is taken at once. A file that is there but
-    damaged is still an error.
+    With VAE_EMBEDDED_ONLY=1 in the environment the stand-in is always used. A damaged file is still an error.
 
     Args:
         name: One of `NAMES`, or a path.
@@ -117,16 +108,22 @@ def load_or_stand_in(name: str, data_dir: str | os.PathLike = "data", **options)
         **options: As for `load_dataset`.
     """
     known = known_name(name)
-    stand_in = STAND_INS.get(known)
-    if stand_in is None:
+    if known not in STAND_INS:
         return load_dataset(name, data_dir, **options)
     if os.environ.get("VAE_EMBEDDED_ONLY", "0") in ("", "0"):
         try:
             return load_dataset(name, data_dir, **options)
-        except sources.UnavailableError:
+        except UnavailableError:
             pass
-    data = load_dataset(stand_in, data_dir)
-    return replace(data, source=f"stand-in for {known}: {data.source}")
+    data = load_dataset(STAND_INS[known], data_dir)
+    source = f"stand-in for {known}: {data.source}"
+    return replace(data, source=source, title=f"{title_of(known)} stand-in")
+
+
+def known_name(name_or_path: str | os.PathLike) -> str | None:
+    """Return the known name that is meant, in whatever spelling; None for a path."""
+    name = str(name_or_path).lower().replace("-", "_")
+    return name if name in NAMES else None
 
 
 def _expanded(path: str | os.PathLike) -> Path:
@@ -137,29 +134,31 @@ def _expanded(path: str | os.PathLike) -> Path:
         raise InputError(f"{str(path)!r}: there is no such home folder; check the user's name") from None
 
 
-def known_name(name_or_path: str | os.PathLike) -> str | None:
-    """Return the name of the built-in data set that is meant, in any spelling of it; None for a path."""
-    name = str(name_or_path).lower().replace("-", "_")
-    return name if name in NAMES else None
+def _shown(path: Path) -> str:
+    """Return a path for captions: as it was given, but without the folders of this machine."""
+    inside = not path.is_absolute() and ".." not in path.parts
+    return " ".join((path.as_posix() if inside else path.resolve().name).split())
 
 
 def _parse_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     if image_size is None:
         return None
-    low, high = MIN_SIDE, MAX_SIDE
     sides = tuple(image_size) if isinstance(image_size, tuple | list) else (image_size, image_size)
     whole = all(isinstance(side, int | np.integer) for side in sides)
-    if len(sides) != 2 or not whole or not low <= min(sides) <= max(sides) <= high:
+    if len(sides) != 2 or not whole or not fits_model(*sides):
         raise InputError(
-            f"--image_size: received {image_size!r}; give a side, or two, of {low} to {high} pixels"
+            f"--image_size: received {image_size!r}; give a side, or two, of {MIN_SIDE} to {MAX_SIDE} pixels"
         )
     return int(sides[0]), int(sides[1])
 
 
-def _shown(path: Path) -> str:
-    """Name a path in a caption: as it was given, but never with the folders of this machine."""
-    inside = not path.is_absolute() and ".." not in path.parts
-    return " ".join((path.as_posix() if inside else path.resolve().name).split())
+def _load_digits() -> dict[str, np.ndarray]:
+    """Return scikit-learn's 1,797 handwritten digits, 8x8, their 17 grey levels spread over 0 to 255."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    pixels = np.rint(data.images * (255 / 16)).astype(np.uint8)[..., None]
+    return {"x_train": pixels, "y_train": data.target.astype(np.int64)}
 
 
 def _load_sprites(name: str, size: tuple[int, int] | None) -> ImageDataset:
@@ -169,29 +168,9 @@ def _load_sprites(name: str, size: tuple[int, int] | None) -> ImageDataset:
         raise InputError(f"--image_size: received {height}x{width}; {name} are square, give one side")
     n = N_SPRITES_TRAIN + N_SPRITES_TEST
     images, factors = sprites.draw_sprites(n, height, color=color, seed=SPRITES_SEED)
-    arrays = {
-        "x_train": images[:N_SPRITES_TRAIN],
-        "y_train": factors[:N_SPRITES_TRAIN, 0],
-        "factors_train": factors[:N_SPRITES_TRAIN],
-        "x_test": images[N_SPRITES_TRAIN:],
-        "y_test": factors[N_SPRITES_TRAIN:, 0],
-        "factors_test": factors[N_SPRITES_TRAIN:],
-    }
-    data = _from_arrays(name, f"embedded {name} (seed {SPRITES_SEED})", arrays, sprites.SHAPES)
-    return replace(data, factor_names=tuple(sprites.COLOR_FACTORS if color else sprites.FACTORS))
-
-
-def _from_folder(
-    name: str, path: Path, size: tuple[int, int] | None, decoded: image_folder.FolderImages
-) -> ImageDataset:
-    fields = {}
-    for part, rows in decoded.slices.items():
-        fields[f"x_{part}"] = decoded.pixels[rows]
-        fields[f"y_{part}"] = None if decoded.labels is None else decoded.labels[rows]
-    source = f"image folder {_shown(path)}"
-    source += ", JPEG files" if decoded.n_jpeg else ""
-    source += f", resized to {size[0]}x{size[1]}" if size else ""
-    source += f", {decoded.n_bad:,} unreadable files skipped" if decoded.n_bad else ""
-    return ImageDataset(
-        name=name, source=source, class_names=decoded.class_names, pixels_sha256=decoded.sha256, **fields
-    )
+    arrays = {}
+    for field, values in (("x", images), ("y", factors[:, 0]), ("factors", factors)):
+        arrays[f"{field}_train"], arrays[f"{field}_test"] = np.split(values, [N_SPRITES_TRAIN])
+    source = f"embedded {name} (seed {SPRITES_SEED})"
+    factor_names = sprites.COLOR_FACTORS if color else sprites.FACTORS
+    return split_arrays(name, source, arrays, sprites.SHAPES, tuple(factor_names))
