@@ -1,8 +1,7 @@
-"""Where the pixels of a named data set come from: the system, Keras, or a package.
+"""Where a named data set comes from: the system, Keras' cache, or the network.
 
-Every function gives the same dictionary: `x_train` and `x_test`, uint8 (n, height, width, channels), and,
-where there are labels, `y_train` and `y_test`, int64 (n,). Nothing here shuffles or splits, and no file that
-was found is ever changed or deleted.
+A data set is a dictionary of the arrays `x_train` and `x_test`, uint8 (n, height, width, channels), and
+`y_train` and `y_test`, int64 (n,). Files that are found are never changed or deleted.
 """
 
 import gzip
@@ -10,28 +9,31 @@ import hashlib
 import logging
 import math
 import os
-import shutil
+import pickle
 import struct
-import subprocess
-import sys
+import tarfile
 import tempfile
+import textwrap
+import time
+import warnings
 import zlib
+from contextlib import suppress
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from vae_lib.data import keras_download
 from vae_lib.data.npz import Arrays, read_npz
 from vae_lib.utils.errors import InputError
-from vae_lib.utils.files import sync
+from vae_lib.utils.files import atomic_write, sha256_of
 
 logger = logging.getLogger(__name__)
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 STALL_SECONDS = 10.0  # longest silence of the network
-DOWNLOAD_SECONDS = 300.0  # longest download as a whole, unless VAE_DOWNLOAD_TIMEOUT says otherwise
 
-# Name of the array: (file without -ubyte.gz, sha256 of the file after gunzip).
+# Name of the array: (file without -ubyte.gz, SHA-256 of the unpacked file).
 _FASHION_MNIST = {
     "x_train": ("train-images-idx3", "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
     "y_train": ("train-labels-idx1", "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
@@ -39,79 +41,76 @@ _FASHION_MNIST = {
     "y_test": ("t10k-labels-idx1", "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
 }
 
-# What keras.datasets keeps under KERAS_HOME/datasets.
-_KERAS_FILES = {
-    "mnist": ("mnist.npz",),
-    "fashion_mnist": tuple(f"fashion-mnist/{stem}-ubyte.gz" for stem, _ in _FASHION_MNIST.values()),
-    "cifar10": ("cifar-10-batches-py-target_archive",),
+# The files of keras.datasets: path in its cache, and URL.
+_KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+_FASHION_FILES = [f"{stem}-ubyte.gz" for stem, _ in _FASHION_MNIST.values()]
+_FILES = {
+    "mnist": {"mnist.npz": _KERAS + "mnist.npz"},
+    "fashion_mnist": {f"fashion-mnist/{file}": _KERAS + file for file in _FASHION_FILES},
+    "cifar10": {
+        "cifar-10-batches-py-target_archive": "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+    },
 }
-
-# Where keras.datasets downloads from.
-_KERAS_SERVERS = {
-    "mnist": "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
-    "fashion_mnist": "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
-    "cifar10": "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+_SHA256 = {
+    "mnist.npz": "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
+    "cifar-10-batches-py-target_archive": "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
 }
 
 
 class UnavailableError(InputError):
-    """A data set is in none of the places where it was looked for; nothing that was found is at fault."""
+    """A data set was found nowhere; no file of your own is at fault."""
 
 
-def find_named(
-    name: str, data_dir: Path, *, download: bool = True, timeout: float | None = None
-) -> tuple[Arrays, str]:
+def find_named(name: str, data_dir: Path, *, download: bool = True) -> tuple[Arrays, str]:
     """Get `mnist`, `fashion_mnist` or `cifar10` from the system, Keras' cache or the network, in this order.
 
-    What Keras gives is kept as `<data_dir>/<name>.npz`, or only in memory where that cannot be written.
+    What comes from Keras' cache or the network is kept as `<data_dir>/<name>.npz` if that can be written.
 
     Args:
         name: One of the three names.
-        data_dir: Where the user's own data lies.
-        download: Whether the network may be used.
-        timeout: Longest download in seconds; None takes VAE_DOWNLOAD_TIMEOUT, or else 300.
+        data_dir: Folder of your own data.
+        download: Whether the network may be used, for at most VAE_DOWNLOAD_TIMEOUT seconds (300).
 
     Returns:
         The arrays, and a phrase that says where they came from.
 
     Raises:
-        UnavailableError: If none of them has it. The message names what was tried and what to do.
-        InputError: If a file that was found is damaged, or VAE_DOWNLOAD_TIMEOUT is no positive number.
+        UnavailableError: If no place has it. The message lists what was tried and what to do.
+        InputError: If Debian's files are damaged, or VAE_DOWNLOAD_TIMEOUT is not a positive number.
     """
     tried = [f"no {name}.npz and no folder {name}/ in {str(data_dir)!r}"]
     if name == "fashion_mnist":
         if DEBIAN_FASHION_MNIST.is_dir():
             return read_fashion_mnist(DEBIAN_FASHION_MNIST), "Debian package dataset-fashion-mnist"
         tried.append("Debian's dataset-fashion-mnist is not installed")
-    limit = _download_seconds(timeout)
-    cached = _in_keras_cache(name)
-    tried += [] if cached else ["nothing in Keras' cache"]
-    tried += [] if download else ["downloading is switched off"]
-    routes = [("Keras' cache", cached)] if cached else []
-    routes += [("keras.datasets download", [])] if download else []
-    for source, files in routes:
+    cache = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")) / "datasets"
+    limit = _time_limit()
+    routes = []
+    if all((cache / path).is_file() for path in _FILES[name]):
+        routes.append(("Keras' cache", lambda: _read(name, cache)))
+    else:
+        tried.append("nothing in Keras' cache")
+    if download:
+        routes.append(("keras.datasets download", lambda: _download(name, limit)))
+    else:
+        tried.append("downloading is switched off")
+    for source, get in routes:
         try:
-            return _run_keras(name, data_dir, files, limit), source
-        except _KerasError as error:
+            arrays = get()
+        except (OSError, ValueError) as error:
             tried.append(f"{source} failed ({error})")
+            continue
+        _keep(arrays, data_dir / f"{name}.npz")
+        return arrays, source
     raise UnavailableError(
-        f"{name} cannot be had: {'; '.join(tried)}. Put {name}.npz into {str(data_dir)!r}"
+        f"{name} is not available: {'; '.join(tried)}. Put {name}.npz into {str(data_dir)!r}"
         + (", or run `apt-get install dataset-fashion-mnist`" if name == "fashion_mnist" else "")
         + ", or use an embedded set: digits, sprites, color_sprites"
     )
 
 
-def digits() -> tuple[Arrays, str]:
-    """Scikit-learn's 1,797 handwritten digits, 8x8; their 17 grey levels are spread over 0 to 255."""
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    pixels = np.rint(data.images * (255 / 16)).astype(np.uint8)[..., None]
-    return {"x_train": pixels, "y_train": data.target.astype(np.int64)}, "embedded digits (scikit-learn)"
-
-
 def read_fashion_mnist(folder: Path) -> Arrays:
-    """Read and verify the four original idx files of Fashion-MNIST.
+    """Read and verify the four original files of Fashion-MNIST.
 
     Raises:
         InputError: If a file is missing, truncated or not the original.
@@ -119,38 +118,27 @@ def read_fashion_mnist(folder: Path) -> Arrays:
     arrays = {}
     for key, (stem, sha256) in _FASHION_MNIST.items():
         path = folder / f"{stem}-ubyte.gz"
-        payload = _gunzip(path)
-        magic, ndim = (2051, 3) if key.startswith("x") else (2049, 1)
-        start = 4 + 4 * ndim  # bytes of the header: the magic number and one count for each axis
-        found, *shape = struct.unpack(f">{1 + ndim}I", payload[:start].ljust(start, b"\0"))
-        if found != magic:
-            raise _bad_idx(path, f"magic number {found} instead of {magic}")
-        if len(payload) - start != math.prod(shape):
-            raise _bad_idx(path, f"{len(payload) - start:,} bytes of data for the header's shape {shape}")
+        try:
+            payload, fault = (
+                gzip.decompress(path.read_bytes()),
+                "its content is not the published one (sha256)",
+            )
+        except (OSError, EOFError, zlib.error) as error:
+            payload, fault = b"", f"{type(error).__name__}: {error}"
         if hashlib.sha256(payload).hexdigest() != sha256:
-            raise _bad_idx(path, "its content is not the published one (sha256)")
-        values = np.frombuffer(payload, np.uint8, offset=start).reshape(shape)
-        arrays[key] = values[..., None] if ndim == 3 else values.astype(np.int64)
+            raise InputError(
+                f"{str(path)!r}: not the Fashion-MNIST file: {fault}; "
+                "run `apt-get install --reinstall dataset-fashion-mnist`"
+            )
+        if key.startswith("x"):
+            arrays[key] = np.frombuffer(payload, np.uint8, offset=16).reshape(-1, 28, 28, 1)
+        else:
+            arrays[key] = np.frombuffer(payload, np.uint8, offset=8).astype(np.int64)
     return arrays
 
 
-def _gunzip(path: Path) -> bytes:
-    try:
-        with gzip.open(path) as file:
-            return file.read()
-    except (OSError, EOFError, zlib.error) as error:
-        raise _bad_idx(path, f"{type(error).__name__}: {error}") from error
-
-
-def _bad_idx(path: Path, what: str) -> InputError:
-    return InputError(
-        f"{str(path)!r}: not the Fashion-MNIST file: {what}; "
-        "run `apt-get install --reinstall dataset-fashion-mnist`"
-    )
-
-
 def verify_fashion_mnist(arrays: Arrays, where: str) -> None:
-    """Check that arrays are the published Fashion-MNIST, by the hashes of the idx files they would make.
+    """Check that arrays are the published Fashion-MNIST, by the hashes of the files they would make.
 
     Raises:
         InputError: If an array is missing or differs.
@@ -161,97 +149,107 @@ def verify_fashion_mnist(arrays: Arrays, where: str) -> None:
         header = struct.pack(f">{1 + len(shape)}I", magic, *shape)
         if hashlib.sha256(header + values.astype(np.uint8).tobytes()).hexdigest() != sha256:
             raise InputError(
-                f"{where}: its {key} is not the published Fashion-MNIST (sha256); if it is a data set "
-                "of your own, rename the file and give its path"
+                f"{where}: its {key} is not the published Fashion-MNIST (sha256); if it is your own data, "
+                "rename the file and give its path"
             )
 
 
-class _KerasError(Exception):
-    """Keras could not give the data set; the message is one line."""
+def _read(name: str, folder: Path) -> Arrays:
+    """Read and verify a data set from its files in a folder, which is arranged like Keras' cache."""
+    if name == "fashion_mnist":
+        return read_fashion_mnist(folder / "fashion-mnist")
+    [path] = (folder / path for path in _FILES[name])
+    if sha256_of(path) != _SHA256[path.name]:
+        raise InputError(f"{str(path)!r}: damaged, or not the published file (sha256)")
+    return read_npz(path) if name == "mnist" else _read_cifar10(path)
 
 
-def _in_keras_cache(name: str) -> list[Path]:
-    """The files of a data set in the user's own Keras cache; empty unless all are there."""
-    home = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")) / "datasets"
-    files = [home / file for file in _KERAS_FILES[name]]
-    return files if all(file.is_file() for file in files) else []
-
-
-def _run_keras(name: str, data_dir: Path, cached: list[Path], limit: float) -> Arrays:
-    """Let keras.datasets load a data set, from copies of cached files or from the network.
-
-    Keras always gets a temporary home: it deletes a file whose hash is wrong, and leaves half a file where it
-    is killed. That must not happen to the user's own cache.
-    """
-    with _work_dir(data_dir) as folder:
-        work = Path(folder).resolve()
-        result = work / "result.npz"
-        environment = os.environ | {
-            "KERAS_HOME": str(work),
-            "KERAS_BACKEND": "tensorflow",
-            "CUDA_VISIBLE_DEVICES": "-1",
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            "RES_OPTIONS": "timeout:3 attempts:1",  # glibc: the stall limit of a name server
-        }
-        command = [sys.executable, "-P", keras_download.__file__]
-        arguments = [name, str(result), str(STALL_SECONDS), "" if cached else _KERAS_SERVERS[name]]
-        if not cached:
-            logger.info("downloading %s with keras.datasets, at most %g s", name, limit)
-        try:
-            for file, copy in zip(cached, _KERAS_FILES[name], strict=False):
-                (work / "datasets" / copy).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, work / "datasets" / copy)
-            subprocess.run(
-                command + arguments,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=limit,
-                check=True,
-            )
-        except OSError as error:
-            raise _KerasError(str(error)) from None
-        except subprocess.TimeoutExpired:
-            raise _KerasError(f"stopped after {limit:g} s; VAE_DOWNLOAD_TIMEOUT sets another limit") from None
-        except subprocess.CalledProcessError as error:
-            lines = error.stderr.decode(errors="replace").strip().splitlines()
-            raise _KerasError(lines[-1][:200] if lines else f"exit code {error.returncode}") from None
-        arrays = read_npz(result)
-        if name == "fashion_mnist":  # the one data set that Keras does not verify
-            try:
-                verify_fashion_mnist(arrays, "what Keras gave")
-            except InputError as error:
-                raise _KerasError(str(error).split(";")[0]) from None
-        _keep(result, data_dir / f"{name}.npz")
+def _read_cifar10(archive: Path) -> Arrays:
+    with tarfile.open(archive) as tar:
+        batches = {
+            Path(member.name).name: pickle.load(tar.extractfile(member), encoding="bytes")
+            for member in tar
+            if "_batch" in member.name
+        }  # pickles are safe here, because the hash of the archive was verified
+    arrays = {}
+    for part, names in (("train", [f"data_batch_{i}" for i in range(1, 6)]), ("test", ["test_batch"])):
+        pixels = np.concatenate([batches[name][b"data"] for name in names]).reshape(-1, 3, 32, 32)
+        arrays[f"x_{part}"] = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
+        arrays[f"y_{part}"] = np.concatenate([batches[name][b"labels"] for name in names])
     return arrays
 
 
-def _work_dir(data_dir: Path) -> tempfile.TemporaryDirectory:
-    """A folder that disappears again, beside the result's own place where that can be written."""
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(prefix=".download-", dir=data_dir)
-    except OSError:
-        return tempfile.TemporaryDirectory(prefix="vae_lib-download-")
+class _Progress(tqdm):
+    """A bar on a terminal only, which notes when data arrived and ends a download that is given up."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(desc=url.rsplit("/", 1)[-1], unit="B", unit_scale=True, disable=None)
+        self.last_data, self.closed = time.monotonic(), False
+
+    def __bool__(self) -> bool:
+        return True  # pooch asks whether there is a bar; tqdm would say whether it has a total
+
+    def update(self, n: int = 1) -> None:
+        if self.closed:
+            raise OSError("given up")
+        self.last_data = time.monotonic()
+        super().update(n)
+
+    def close(self) -> None:
+        self.closed = True
+        super().close()
 
 
-def _keep(result: Path, target: Path) -> None:
-    """Move a complete file to its place, where there is one that can be written."""
+def _download(name: str, limit: float) -> Arrays:
+    """Download, verify and read a data set within `limit` seconds.
+
+    pooch works in a thread that can be given up: its own time-outs do not cover a name server that never
+    answers, headers without end or a slow body.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tqdm's, in a notebook without ipywidgets
+        import pooch
+    pooch.get_logger().setLevel(logging.WARNING)
+    logger.info("downloading %s, at most %g s", name, limit)
+    deadline = time.monotonic() + limit
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, ThreadPool(1) as pool:
+        for path, url in _FILES[name].items():
+            with _Progress(url) as progress:
+                arguments = (url, _SHA256.get(path), path, folder, None, pooch.HTTPDownloader(progress))
+                fetched = pool.apply_async(pooch.retrieve, arguments)
+                while not fetched.ready():
+                    if time.monotonic() > deadline:
+                        raise OSError(f"stopped after {limit:g} s; VAE_DOWNLOAD_TIMEOUT sets another limit")
+                    if time.monotonic() > progress.last_data + STALL_SECONDS:
+                        raise OSError(f"timed out: no data for {STALL_SECONDS:g} s")
+                    fetched.wait(0.1)
+            try:
+                fetched.get()
+            except Exception as error:
+                raise OSError(_root_cause(error)) from error
+        return _read(name, Path(folder))
+
+
+def _root_cause(error: BaseException) -> str:
+    """Return the first of a chain of errors as one line; requests wraps a refused connection three times."""
+    while error.__context__:
+        error = error.__context__
+    return textwrap.shorten(f"{type(error).__name__}: {error}", 200)
+
+
+def _keep(arrays: Arrays, target: Path) -> None:
     try:
-        sync(result)
-        os.replace(result, target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(target, lambda temporary: np.savez(temporary, **arrays))
     except OSError as error:
         logger.info("%s is not kept for the next time: %s", target, error)
 
 
-def _download_seconds(timeout: float | None) -> float:
-    given = os.environ.get("VAE_DOWNLOAD_TIMEOUT", DOWNLOAD_SECONDS) if timeout is None else timeout
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise InputError(
-            f"VAE_DOWNLOAD_TIMEOUT: received {given!r}; give the longest download in seconds, such as 300"
-        )
-    return seconds
+def _time_limit() -> float:
+    given = os.environ.get("VAE_DOWNLOAD_TIMEOUT", "300")
+    with suppress(ValueError):
+        if 0 < float(given) < math.inf:
+            return float(given)
+    raise InputError(
+        f"VAE_DOWNLOAD_TIMEOUT: received {given!r}; give the longest download in seconds, such as 300"
+    )
