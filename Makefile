@@ -1,37 +1,43 @@
-# make study: a virtual environment, the notebook executed with the quick preset, an HTML report, figures.
-# make test:  the same environment, lint, and the whole test suite.
+# make study      virtual environment, notebook executed with the quick preset, HTML report and figures in build/
+# make test       the same environment, lint, and all tests
+# make test-fast  the tests that are not marked slow, at most 3 minutes
+# make lint       ruff and the import contracts
+# make report     the committed notebook as one HTML file, nothing executed
+# make notebook   execute the committed notebook in place, for a commit
+# make clean      remove environment and build folder
 PYTHON ?= python3
 REQUIREMENTS ?= requirements.txt
 VENV ?= .venv
 OUT ?= build
 NOTEBOOK = VAE_Image_Generation_Comparative_Study.ipynb
 BIN = $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
+TEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 export VAE_PRESET ?= quick
 
-.PHONY: study report test lint notebook clean
+.PHONY: study report notebook test test-fast lint clean
 
 study: $(VENV)/.study
-	mkdir -p $(OUT)
-	@echo "executing the notebook with the $(VAE_PRESET) preset: quick takes some 6 minutes ..."
-	VAE_BATCH=1 VAE_IMAGES_DIR=$(OUT)/images $(BIN)/python -m nbconvert --to notebook --execute \
-		--ExecutePreprocessor.timeout=3600 --output-dir $(OUT) $(NOTEBOOK)
-	$(BIN)/python -m tools.html_report $(OUT)/$(NOTEBOOK) --out $(OUT)
+	@echo "executing the notebook with the $(VAE_PRESET) preset (quick takes at most 6 minutes)"
+	@$(BIN)/python -m tools.execute_notebook --out $(OUT)
+	@$(BIN)/python -m tools.html_report $(OUT)/$(NOTEBOOK) --out $(OUT) >/dev/null
 	@echo
 	@echo "executed notebook  $(OUT)/$(NOTEBOOK)"
 	@echo "HTML report        $(OUT)/$(NOTEBOOK:.ipynb=.html)"
 	@echo "figures            $(OUT)/images/"
-	@echo "to go on           . $(BIN)/activate    (then: jupyter lab $(NOTEBOOK), python -m vae_lib --help)"
+	@echo "next               . $(BIN)/activate    (then: jupyter lab $(NOTEBOOK), python -m vae_lib --help)"
 
-# One file that opens offline, from the committed notebook, nothing executed.
 report: $(VENV)/.study
-	$(BIN)/python -m tools.html_report $(NOTEBOOK) --out $(OUT)/committed
+	@$(BIN)/python -m tools.html_report $(NOTEBOOK) --out $(OUT)/committed
 
-# Execute the committed notebook in place and stamp it.
 notebook: $(VENV)/.test
-	$(BIN)/python -m tools.execute_notebook
+	@$(BIN)/python -m tools.execute_notebook
 
-test: $(VENV)/.test lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+test: lint
+	$(TEST)
+
+test-fast: $(VENV)/.test
+	$(TEST) -m "not slow"
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -44,13 +50,14 @@ $(VENV)/.study: $(REQUIREMENTS)
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "$(PYTHON) has no venv module: apt-get install python3-venv" >&2; exit 2; }
 	@echo "installing into $(VENV), which takes a few minutes ..."
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -r $(REQUIREMENTS)
-	touch $@
+	@$(PYTHON) -m venv $(VENV)
+	@$(INSTALL) -r $(REQUIREMENTS)
+	@touch $@
 
 $(VENV)/.test: $(VENV)/.study pyproject.toml
-	$(BIN)/python -m pip install --quiet -e '.[test]'
-	touch $@
+	@echo "installing what the tests need into $(VENV) ..."
+	@$(INSTALL) -e '.[test]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) $(OUT)
