@@ -14,10 +14,11 @@ import sys
 import time
 from itertools import zip_longest
 from pathlib import Path
+from subprocess import DEVNULL
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbclient.exceptions import CellExecutionError
 
 from vae_lib.utils.files import write_text
 
@@ -31,7 +32,7 @@ _DURATION = re.compile(r"(?<![\d.])\d+(\.\d+)?(?= ?(ms|s|min)\b)")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Execute the notebook; return the exit code: 0, or 1 if a cell fails or a file cannot be written."""
+    """Execute the notebook; return the exit code: 0, 1 if it fails, 130 if it is interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.execute_notebook", description=__doc__.splitlines()[0]
     )
@@ -45,9 +46,12 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"preset: received {options.preset!r}; give one of {', '.join(PRESETS)}")
     try:
         execute(PATH, options.preset, options.out)
-    except (CellExecutionError, DeadKernelError, OSError) as error:
+    except (CellExecutionError, RuntimeError, OSError) as error:
         print(f"execute_notebook: error: {error}", file=sys.stderr)
         return 1
+    except AssertionError:  # nbclient's, when Ctrl-C has stopped its kernel
+        print("execute_notebook: interrupted; the notebook is as it was", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -90,12 +94,13 @@ def execute(path: Path, preset: str, out: Path | None = None) -> None:
         notebook,
         timeout=24 * 3600,
         resources={"metadata": {"path": str(path.parent)}},
-        extra_arguments=["--log-level=ERROR"],  # the kernel warns that it talks to us without encryption
         on_cell_start=announce,
         coalesce_streams=True,  # how printed text is split is a matter of timing
         record_timing=False,
         store_widget_state=False,
-    ).execute(env={**os.environ, **settings})
+    ).execute(
+        env={**os.environ, **settings}, stderr=DEVNULL
+    )  # the kernel's own warnings; a cell's are outputs
 
     notebook.metadata["stamp"] = {"code_sha256": code_sha256(notebook), "preset": preset}
     notebook.metadata["language_info"].pop("version", None)
