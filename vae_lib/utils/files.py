@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from vae_lib.utils.errors import InputError
+
 
 def atomic_write(path: Path | str, write: Callable[[Path], None]) -> None:
     """Call `write(temp)` on a temporary file beside `path`, fsync it and rename it to `path`.
@@ -73,3 +75,18 @@ def sha256_of(path: Path) -> str:
 def safe_name(path: Path) -> str:
     """Give a folder's name as a plain file name: letters, digits, dash and underscore only."""
     return re.sub(r"[^\w-]+", "_", path.resolve().name).strip("_")[:40] or "images"
+
+
+def ensure_writable(folder: Path) -> None:
+    """Make a folder and see that it can be written, before any long work.
+
+    Raises:
+        InputError: If it cannot.
+    """
+    probe = folder / ".probe"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"cannot write to {folder} ({error.strerror}): choose --out") from None
