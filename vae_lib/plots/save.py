@@ -1,11 +1,10 @@
 """The one place that writes figures and animations: same picture, same bytes, and no half-written file."""
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from io import BytesIO
+from functools import partial
 from pathlib import Path
 
 import matplotlib as mpl
@@ -15,11 +14,12 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 
 from vae_lib.plots.style import figure_style
-from vae_lib.utils.files import atomic_write, name_file_in_errors, sync
+from vae_lib.utils.files import atomic_write, write_together
 
-# Of the layout: passes at most, when it is at rest, and how precise it is, in widths of a figure.
-_PASSES, _STILL, _DECIMALS = 10, 1e-9, 6
+_PASSES, _STILL = 10, 1e-9  # of the layout: at most so many, until no axes move further than this
+_DECIMALS = 6  # to which positions are rounded, in widths of the figure
 _MARGIN = 0.08  # inches
+_FIELDS = {"png": {"Software": "vae_lib"}, "svg": {"Creator": "vae_lib", "Date": None}}
 
 
 @figure_style()
@@ -45,27 +45,25 @@ def save_figure(
 
     Raises:
         ValueError: If the name could leave the directory, or a format is unknown.
-        OSError: If writing fails; the files of before are then untouched.
+        OSError: If writing fails; the previous files are then untouched.
     """
-    unknown = sorted(set(formats) - {"png", "svg"})
-    if unknown:
+    if unknown := sorted(set(formats) - set(_FIELDS)):
         raise ValueError(f"formats has {unknown}; choose from 'png' and 'svg'")
-    name = _checked_name(name)
-    fields = {"Title": name, "Description": _describe(metadata)}
+    fields = {"Title": _checked_name(name), "Description": _describe(metadata)}
     if metadata and "source" in metadata:
         fields["Source"] = str(metadata["source"])
-    fixed = {"png": {"Software": "vae_lib"}, "svg": {"Creator": "vae_lib", "Date": None}}
-    contents = {}
-    with _settled(figure):
-        whole = figure.get_tightbbox().padded(_MARGIN)
-        layout = {"dpi": dpi, "bbox_inches": whole, "facecolor": "white"}
-        for kind in formats:
-            buffer = BytesIO()
-            figure.savefig(buffer, format=kind, metadata=fields | fixed[kind], **layout)
-            contents[Path(directory) / f"{name}.{kind}"] = buffer.getvalue()
+    paths = {kind: Path(directory) / f"{name}.{kind}" for kind in formats}
     Path(directory).mkdir(parents=True, exist_ok=True)
-    _write_together(contents)
-    return list(contents)
+    with _settled(figure):
+        box = figure.get_tightbbox().padded(_MARGIN)
+        save = partial(figure.savefig, dpi=dpi, bbox_inches=box, facecolor="white")
+        write_together(
+            {
+                path: partial(save, format=kind, metadata=fields | _FIELDS[kind])
+                for kind, path in paths.items()
+            }
+        )
+    return list(paths.values())
 
 
 def save_animation(
@@ -89,7 +87,7 @@ def save_animation(
 
     Raises:
         ValueError: If the frames are not such images, or the name could leave the directory.
-        OSError: If writing fails; the file of before is then untouched.
+        OSError: If writing fails; the previous file is then untouched.
     """
     frames = np.asarray(frames)
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] not in (1, 3) or not len(frames):
@@ -100,12 +98,8 @@ def save_animation(
     first, *rest = [Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame) for frame in large]
     path = Path(directory) / f"{_checked_name(name)}.gif"
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = {
-        "duration": round(1000 * seconds_per_frame),
-        "loop": 0,
-        "comment": _describe(metadata).encode(),
-    }
-    atomic_write(path, lambda file: first.save(file, save_all=True, append_images=rest, **options))
+    shown = {"duration": round(1000 * seconds_per_frame), "loop": 0, "comment": _describe(metadata).encode()}
+    atomic_write(path, lambda file: first.save(file, save_all=True, append_images=rest, **shown))
     return path
 
 
@@ -114,11 +108,11 @@ def _settled(figure: Figure) -> Iterator[None]:
     """Lay the figure out until nothing moves, and hold it so: every save and format then shows the same."""
     engine = figure.get_layout_engine()
     if engine is not None:
-        before = None
-        for _ in range(_PASSES):  # each leaves a thousandth or so of the movement before
+        before = np.inf
+        for _ in range(_PASSES):  # each moves the axes by a thousandth or so of the pass before
             engine.execute(figure)
             now = np.array([ax.get_position().bounds for ax in figure.axes])
-            if before is not None and np.abs(now - before).max(initial=0.0) < _STILL:
+            if np.abs(now - before).max(initial=0.0) < _STILL:
                 break
             before = now
         figure.set_layout_engine("none")
@@ -127,7 +121,7 @@ def _settled(figure: Figure) -> Iterator[None]:
             ax.set_position(Bbox(place.get_points().round(_DECIMALS)), which="original")
             ax.set_in_layout(in_layout)
     figure.draw_without_rendering()  # some labels find their place when drawn
-    try:  # a figure without a layout would take up the style's while it is saved
+    try:  # a figure without a layout engine would take that of the style while it is saved
         with mpl.rc_context({"figure.constrained_layout.use": False}):
             yield
     finally:
@@ -136,30 +130,17 @@ def _settled(figure: Figure) -> Iterator[None]:
 
 
 def _describe(metadata: Mapping[str, object] | None) -> str:
-    """The metadata as canonical JSON; NumPy values become plain ones."""
-    options = {"sort_keys": True, "ensure_ascii": False}
-    plain = {"default": lambda value: value.tolist() if hasattr(value, "tolist") else str(value)}
-    return json.dumps(dict(metadata or {}), **options, **plain)
+    """Return the metadata as canonical JSON, with NumPy values as plain ones."""
+
+    def plain(value: object) -> object:
+        return value.tolist() if hasattr(value, "tolist") else str(value)
+
+    return json.dumps(dict(metadata or {}), sort_keys=True, ensure_ascii=False, default=plain)
 
 
 def _checked_name(name: str) -> str:
-    """The name itself, if it is a plain file name on every system."""
+    """Return the name, if it is a plain file name on every system."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         clean = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:100] or "figure"
         raise ValueError(f"name is {name!r}; use letters, digits, '.', '_' and '-' only, as in {clean!r}")
     return name
-
-
-def _write_together(contents: Mapping[Path, bytes]) -> None:
-    """Write every file beside its target, and only when all lie on the disk put them into place."""
-    staged = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in contents}
-    try:
-        for path, temporary in staged.items():
-            with name_file_in_errors(path):
-                temporary.write_bytes(contents[path])
-                sync(temporary)
-        for path, temporary in staged.items():
-            os.replace(temporary, path)
-    finally:
-        for temporary in staged.values():
-            temporary.unlink(missing_ok=True)

@@ -1,42 +1,51 @@
-"""Files that are whole: written atomically, old content or new and never a part of either, and hashed."""
+"""Atomic file writes: old content or new, never a part of either, for one file or several; and hashes."""
 
 import contextlib
 import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from vae_lib.utils.errors import InputError
 
 
-def atomic_write(path: Path | str, write: Callable[[Path], None]) -> None:
-    """Call `write(temp)` on a temporary file beside `path`, fsync it and rename it to `path`.
+def write_together(writers: Mapping[Path, Callable[[Path], None]]) -> None:
+    """Write several files, all or none: each beside its place and flushed to the disk, then all renamed.
 
     Args:
-        path: The file to be written or replaced.
-        write: Writes the whole content to the path it is given.
+        writers: File to be written or replaced -> function that writes its whole content to the path that
+            it is called with. That path has the ending of the file.
 
     Raises:
-        OSError: If the disk is full or the folder is read-only; `path` is then as it was before.
+        OSError: If the disk is full or a folder is read-only; all files are then as they were before.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = {path: path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}") for path in writers}
     try:
-        with name_file_in_errors(path):
-            write(temporary)
-            sync(temporary)
-            os.replace(temporary, path)
+        for path, write in writers.items():
+            with name_file_in_errors(path):
+                write(temporary[path])
+                sync(temporary[path])
+        for path in writers:
+            with name_file_in_errors(path):
+                os.replace(temporary[path], path)
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    sync(path.parent)
+        for path in temporary.values():
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+    for folder in {path.parent for path in writers}:
+        sync(folder)
+
+
+def atomic_write(path: Path | str, write: Callable[[Path], None]) -> None:
+    """Write one file as `write_together` does: whole, or not at all."""
+    write_together({Path(path): write})
 
 
 @contextlib.contextmanager
 def name_file_in_errors(path: Path):
-    """Give an OSError the name of the file or folder that was being written: a full disk names none."""
+    """Name the file or folder being written in an OSError: that of a full disk names none."""
     try:
         yield
     except OSError as error:
@@ -73,7 +82,7 @@ def sha256_of(path: Path) -> str:
 
 
 def safe_name(path: Path) -> str:
-    """Give a folder's name as a plain file name: letters, digits, dash and underscore only."""
+    """Return a folder's name as a plain file name: letters, digits, dash and underscore only."""
     return re.sub(r"[^\w-]+", "_", path.resolve().name).strip("_")[:40] or "images"
 
 
