@@ -84,19 +84,19 @@ def test_trustworthiness_looks_for_neighbours_in_the_embedding():
 @pytest.mark.parametrize("reader", READERS)
 def test_bad_shapes_are_refused(reader):
     codes, labels = blobs(20, seed=0)
-    with pytest.raises(ValueError, match=r"Training codes.*\(20, 2\) and \(19,\).*z_mean"):
+    with pytest.raises(ValueError, match=r"train_codes \(20, 2\), train_labels \(19,\).*z_mean"):
         reader(codes, labels[:-1], codes, labels)
-    with pytest.raises(ValueError, match=r"Test codes.*\(20,\) and \(20,\)"):
+    with pytest.raises(ValueError, match=r"test_codes \(20,\), test_labels \(20,\)"):
         reader(codes, labels, codes[:, 0], labels)
-    with pytest.raises(ValueError, match=r"\(20, 2\) and \(20, 1\).*same model"):
+    with pytest.raises(ValueError, match=r"\(20, 2\).*test_codes \(20, 1\).*same model"):
         reader(codes, labels, codes[:, :1], labels)
 
 
 def test_bad_neighbourhoods_are_refused():
     codes, labels = blobs(20, seed=0)
-    with pytest.raises(ValueError, match=r"n_neighbors.*received 21 for 20 codes"):
+    with pytest.raises(ValueError, match=r"`train_codes` \(n >= 21.*train_codes \(20, 2\)"):
         probes.knn_accuracy(codes, labels, codes, labels, n_neighbors=21)
-    with pytest.raises(ValueError, match=r"n_neighbors.*received 10 for 20 codes"):
+    with pytest.raises(ValueError, match=r"`codes` \(n >= 21.*codes \(20, 2\).*n_neighbors"):
         probes.trustworthiness(codes, codes, n_neighbors=10)
-    with pytest.raises(ValueError, match=r"\(20, 2\) and \(19, 2\)"):
+    with pytest.raises(ValueError, match=r"codes \(20, 2\), embedding \(19, 2\)"):
         probes.trustworthiness(codes, codes[:-1])

@@ -3,17 +3,17 @@
 Every score takes `codes` (n, latent_dim), the posterior means z_mean, and `factors` (n, n_factors), int64
 values of the factors that made each image, drawn independently over the whole table. Rules for all four:
 
-- Every factor is a set of categories: no order is assumed. A cyclic factor, where the last value is next to
-  the first (orientation and the two hues of the sprites), is treated like any other, although one code cannot
-  follow a circle without a jump: such a factor keeps a perfect model below a perfect score.
+- Every factor is a set of categories without an order. For a cyclic factor (orientation and the two hues of
+  the sprites) one code would have to jump from the last value to the first: such a factor keeps a perfect
+  model below a perfect score.
 - A symmetric shape repeats itself as it turns. Our sprites divide each shape's own period (90 degrees for the
   square, 180 for the ellipse, 360 for the heart), so no two values look alike; but one value is another angle
-  for each shape, and a code that follows the angle follows the factor within a shape only. To leave a factor
-  out, pass `factors[:, keep]`. Where values do look alike, as in dSprites, no code can tell them apart.
-- A factor with a single value tells nothing and is left out.
-- A code whose variance over the data is at most `min_variance` is collapsed and is read as constant:
-  the scores are blind to scale and would find factors in its noise. The default, that of
-  `metrics.active_units`, is meant for codes on the scale of N(0, I); pass 0 for others.
+  for each shape, so a code that follows the angle follows the factor only within a shape. To leave a factor
+  out, pass `factors[:, keep]`. Where values do look alike, as in dSprites, no code can separate them.
+- A factor with a single value is left out.
+- A code whose variance over the data is at most `min_variance` has collapsed and counts as constant: the
+  scores do not depend on scale and would find factors in its noise. The default, that of `active_units`, is
+  meant for codes on the scale of N(0, I); pass 0 for others.
 
 Scores depend on the number of samples, bins and votes: compare like with like.
 """
@@ -26,28 +26,25 @@ from sklearn.metrics import balanced_accuracy_score, mutual_info_score
 from sklearn.model_selection import train_test_split
 from sklearn.tree import DecisionTreeClassifier
 
+from vae_lib.metrics.shapes import check_shapes
+
 
 def _check_table(
     codes: ArrayLike, factors: ArrayLike, min_variance: float, min_factors: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return codes with collapsed ones set to 0, and the varying factors as category numbers from 0."""
-    codes, factors = np.asarray(codes, dtype=np.float64), np.asarray(factors)
-    if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors) or codes.shape[1] < 2:
-        raise ValueError(
-            f"`codes` and `factors` must be (n, latent_dim >= 2) and (n, n_factors); received {codes.shape} "
-            f"and {factors.shape}. Pass a single factor as `factors[:, None]`."
-        )
+    """Return float64 codes, 0 where collapsed, and the varying factors as category numbers from 0."""
+    remedy = "Pass z_mean of the same images, and a single factor as `factors[:, None]`."
+    codes, factors = check_shapes(remedy, codes=(codes, "n latent_dim>=2"), factors=(factors, "n n_factors"))
     if not np.issubdtype(factors.dtype, np.integer):
-        raise ValueError(
-            f"`factors` must hold integer categories; received {factors.dtype}. Pass the factor indices."
-        )
+        raise ValueError(f"`factors` must hold integer categories; received {factors.dtype}. Pass indices.")
     categories = [np.unique(column, return_inverse=True)[1] for column in factors.T]
-    varying = [column for column in categories if len(column) and column.max() > 0]
+    varying = [column for column in categories if column.max() > 0]
     if len(varying) < min_factors:
         raise ValueError(
             f"`factors` needs {min_factors} or more columns with at least two values; received "
             f"{len(varying)} in shape {factors.shape}. Pass a table in which they vary."
         )
+    codes = codes.astype(np.float64)
     return np.where(codes.var(axis=0) > min_variance, codes, 0.0), np.stack(varying, axis=1)
 
 
@@ -58,7 +55,7 @@ def _mean_gap(scores: np.ndarray) -> float:
 
 
 def mig(codes: ArrayLike, factors: ArrayLike, n_bins: int = 20, min_variance: float = 1e-2) -> float:
-    """Mutual information gap: how much more the best code knows of a factor than the second best.
+    """Mutual information gap: how much more the best code says about a factor than the second best.
 
     Codes are cut into `n_bins` bins of equal width between their extremes, so a factor with more values than
     bins cannot reach 1. Mutual information from counts is biased upwards, by about (n_bins - 1)
@@ -84,13 +81,11 @@ def mig(codes: ArrayLike, factors: ArrayLike, n_bins: int = 20, min_variance: fl
 def mutual_information(
     codes: ArrayLike, factors: ArrayLike, n_bins: int = 20, min_variance: float = 1e-2
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return what each code tells of each factor, and all there is to tell, in nats: what `mig` is made of.
-
-    Takes and refuses what `mig` does.
+    """Return the two parts of `mig`, in nats; arguments and errors are the same.
 
     Returns:
-        The information, shape (latent_dim, n_factors), and the entropy of each factor, (n_factors,); factors
-        that do not vary are left out.
+        The mutual information of each code and factor, shape (latent_dim, n_factors), and the entropy of each
+        factor, (n_factors,); factors that do not vary are left out.
     """
     codes, factors = _check_table(codes, factors, min_variance)
     binned = [np.digitize(code, np.histogram_bin_edges(code, n_bins)[1:-1]) for code in codes.T]
@@ -213,7 +208,7 @@ def factor_vae_score(
         factors: Integer categories, shape (n, n_factors), at least two that vary.
         batch_size: Rows behind one vote.
         n_votes: Votes in either half.
-        min_variance: Codes that vary no more than this are pruned.
+        min_variance: Codes that vary no more than this count as constant.
         seed: Seed of the split and of the votes.
 
     Returns:
@@ -240,16 +235,15 @@ def _votes(
     codes: np.ndarray, factors: np.ndarray, batch_size: int, n_votes: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Count the votes of every code for every factor, shape (latent_dim, n_factors)."""
-    sizes = [np.bincount(factor) for factor in factors.T]
-    if batch_size < 2 or min(size.max() for size in sizes) < batch_size:
+    groups = [
+        [rows for value in np.unique(factor) if len(rows := np.flatnonzero(factor == value)) >= batch_size]
+        for factor in factors.T
+    ]
+    if batch_size < 2 or not all(groups):
         raise ValueError(
             f"A factor has no value with `batch_size` rows in half of the table; received batch_size "
             f"{batch_size} for {len(codes)} rows. Pass more rows, or a batch_size of at least 2 but smaller."
         )
-    groups = [
-        [np.flatnonzero(factor == value) for value in np.flatnonzero(size >= batch_size)]
-        for factor, size in zip(factors.T, sizes, strict=True)
-    ]
     counts = np.zeros((codes.shape[1], factors.shape[1]), dtype=np.int64)
     for fixed in rng.integers(len(groups), size=n_votes):
         group = groups[fixed][rng.integers(len(groups[fixed]))]

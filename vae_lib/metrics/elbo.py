@@ -2,36 +2,20 @@
 
 Every value is in nats, summed over pixels or latents and averaged over images, unless its name says
 otherwise. A *log-weight* is `log p(x|z) + log p(z) - log q(z|x)` of one z drawn from q(z|x): the mean of
-K of them estimates the ELBO of an image, their log-mean-exp is IWAE-K.
+K of them estimates the ELBO of an image, their log-mean-exp is IWAE-K. Arrays that do not have the shapes
+given raise a ValueError that names them.
 """
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from vae_lib.metrics.shapes import check_shapes
+
 _BLOCK_ELEMENTS = 2**18  # pairs (i, j) held at once by `aggregate_posterior`: 2 MB, stays in the cache
 
-_BLOCK = 256  # images that are float64 at once
-
-
-def _matrix(name: str, values: ArrayLike) -> np.ndarray:
-    """Return `values` as a non-empty float64 matrix, or raise a ValueError that names it."""
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 2 or array.size == 0:
-        raise ValueError(
-            f"`{name}` must be a non-empty array of shape (n_samples, n_features); received shape "
-            f"{array.shape}. Reshape it, for one sample with `{name}[None, :]`."
-        )
-    return array
-
-
-def _same_shape(**arrays: ArrayLike) -> list[np.ndarray]:
-    """Return the named matrices as float64, or raise a ValueError unless all have one shape."""
-    matrices = [_matrix(name, values) for name, values in arrays.items()]
-    if len({matrix.shape for matrix in matrices}) > 1:
-        received = ", ".join(f"{name} {m.shape}" for name, m in zip(arrays, matrices, strict=True))
-        raise ValueError(f"Arrays must have one shape; received {received}. Take them from the same images.")
-    return matrices
+_SAME_IMAGES = "Take them from the same images."
+_ONE_ROW = "Reshape it, for one row with `[None, :]`."
 
 
 # --- Reconstruction and units ---------------------------------------------------------------------------
@@ -63,12 +47,10 @@ def gaussian_kl(z_mean: ArrayLike, z_log_var: ArrayLike) -> np.ndarray:
 
     Returns:
         Nats per latent, shape (n, latent_dim), never negative.
-
-    Raises:
-        ValueError: If an argument is not two-dimensional or the shapes differ.
     Source: Kingma & Welling 2014, arXiv:1312.6114, appendix B.
     """
-    z_mean, z_log_var = _same_shape(z_mean=z_mean, z_log_var=z_log_var)
+    axes = "n latent_dim"
+    z_mean, z_log_var = check_shapes(_SAME_IMAGES, float, z_mean=(z_mean, axes), z_log_var=(z_log_var, axes))
     return 0.5 * (z_mean**2 + np.expm1(z_log_var) - z_log_var)
 
 
@@ -86,12 +68,10 @@ def active_units(z_mean: ArrayLike, threshold: float = 1e-2) -> int:
 
     Returns:
         Number of active latents, 0 to latent_dim.
-
-    Raises:
-        ValueError: If `z_mean` is not two-dimensional.
     Source: Burda et al. 2016, arXiv:1509.00519, section 5.
     """
-    return int(np.sum(_matrix("z_mean", z_mean).var(axis=0) > threshold))
+    (z_mean,) = check_shapes(_ONE_ROW, float, z_mean=(z_mean, "n latent_dim"))
+    return int(np.sum(z_mean.var(axis=0) > threshold))
 
 
 # --- Likelihood -----------------------------------------------------------------------------------------
@@ -146,12 +126,10 @@ def iwae(log_weights: ArrayLike) -> np.ndarray:
 
     Returns:
         Nats per image, shape (n,). Higher is better.
-
-    Raises:
-        ValueError: If `log_weights` is not two-dimensional.
     Source: Burda et al. 2016, arXiv:1509.00519, section 3.
     """
-    return log_mean_exp(_matrix("log_weights", log_weights), axis=1)
+    (log_weights,) = check_shapes(_ONE_ROW, float, log_weights=(log_weights, "n K"))
+    return log_mean_exp(log_weights)
 
 
 class RunningLogMeanExp:
@@ -170,7 +148,7 @@ class RunningLogMeanExp:
 
     def update(self, log_weights: ArrayLike) -> None:
         """Add a block of log-weights in nats, shape (n, k), of the same n images as before."""
-        log_weights = _matrix("log_weights", log_weights)
+        (log_weights,) = check_shapes(_ONE_ROW, float, log_weights=(log_weights, "n K"))
         log_sum = special.logsumexp(log_weights, axis=1)
         if self._log_sum is not None:
             if log_sum.shape != self._log_sum.shape:
@@ -212,13 +190,13 @@ def aggregate_posterior(z: ArrayLike, z_mean: ArrayLike, z_log_var: ArrayLike) -
 
     Returns:
         Nats, under the keys named above.
-
-    Raises:
-        ValueError: If an argument is not two-dimensional or the shapes differ.
     Source: Hoffman & Johnson 2016, "ELBO surgery"; Chen et al. 2018, arXiv:1802.04942, section 3. The cap:
         McAllester & Stratos 2020, arXiv:1811.04251.
     """
-    z, z_mean, z_log_var = _same_shape(z=z, z_mean=z_mean, z_log_var=z_log_var)
+    axes = "n latent_dim"
+    z, z_mean, z_log_var = check_shapes(
+        _SAME_IMAGES, float, z=(z, axes), z_mean=(z_mean, axes), z_log_var=(z_log_var, axes)
+    )
     log_q_z, log_q_dims = _log_aggregate(z, z_mean, z_log_var)
     log_q_z_given_x = gaussian_log_prob(z, z_mean, z_log_var)
     log_prior = gaussian_log_prob(z, 0.0, 0.0)

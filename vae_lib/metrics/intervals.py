@@ -1,19 +1,15 @@
-"""How sure a mean is: standard errors over images, Student t intervals over seeds."""
+"""How sure a mean is: standard errors over images, 95 % Student t intervals over seeds.
+
+Values of another shape, or none, raise a ValueError that names the shapes received.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from vae_lib.metrics.shapes import check_shapes
 
-def _vector(name: str, values: ArrayLike) -> np.ndarray:
-    """Return `values` as a non-empty float64 vector, or raise a ValueError that names it."""
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1 or array.size == 0:
-        raise ValueError(
-            f"`{name}` must hold one value for each run or image, shape (n,); received shape {array.shape}. "
-            "Average over the other axes first."
-        )
-    return array
+_REMEDY = "Pass one value for each run or image, and for pairs the seeds that both have."
 
 
 def standard_error(values: ArrayLike) -> float:
@@ -26,53 +22,33 @@ def standard_error(values: ArrayLike) -> float:
 
     Returns:
         Sample standard deviation / sqrt(n), in the unit of `values`.
-
-    Raises:
-        ValueError: If `values` is empty or not one-dimensional.
     """
-    values = _vector("values", values)
+    (values,) = check_shapes(_REMEDY, float, values=(values, "n"))
     return float(stats.sem(values)) if len(values) > 1 else float("nan")
 
 
-def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Mean over seeds and the half-width of its Student t interval.
+def mean_interval(values: ArrayLike) -> tuple[float, float]:
+    """Mean over seeds and the half-width of its 95 % Student t interval.
 
     Args:
         values: One value for each seed, shape (n,).
-        level: Coverage of the interval, between 0 and 1.
 
     Returns:
         (mean, half_width): read as mean +- half_width. One seed has no interval: its half-width is NaN.
-
-    Raises:
-        ValueError: If `values` is empty or not one-dimensional, or `level` is outside (0, 1).
     """
-    values = _vector("values", values)
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"`level` must lie between 0 and 1; received {level}. Pass 0.95 for 95 %.")
-    if len(values) == 1:
-        return float(values[0]), float("nan")
-    quantile = stats.t.ppf(0.5 + level / 2.0, df=len(values) - 1)
-    return float(values.mean()), float(quantile * standard_error(values))
+    error = standard_error(values)
+    return float(np.mean(values, dtype=float)), float(stats.t.ppf(0.975, df=np.size(values) - 1) * error)
 
 
-def paired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Mean of a - b over pairs that share a seed, with its Student t interval.
+def paired_difference(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
+    """Mean of a - b over pairs that share a seed, with its 95 % Student t interval.
 
     Args:
         a: One value for each seed, shape (n,).
         b: The other condition under the same seeds, in the same order.
-        level: Coverage of the interval, between 0 and 1.
 
     Returns:
         (mean, half_width) of a - b; the difference is resolved if the half-width is below |mean|.
-
-    Raises:
-        ValueError: If the lengths differ, or as in `mean_interval`.
     """
-    a, b = _vector("a", a), _vector("b", b)
-    if len(a) != len(b):
-        raise ValueError(
-            f"`a` and `b` must be pairs; received {len(a)} and {len(b)} values. Keep the seeds both have."
-        )
-    return mean_interval(a - b, level)
+    a, b = check_shapes(_REMEDY, float, a=(a, "n"), b=(b, "n"))
+    return mean_interval(a - b)

@@ -1,10 +1,10 @@
 """Representation: what a simple reader gets out of the codes.
 
 A reader is fitted on the codes of training images and scored on those of held-out ones. Use z_mean for
-both, and give chance (the share of the largest class) beside every accuracy.
+both, and give chance (the share of the largest class) beside every accuracy. Arguments that do not fit
+together raise a ValueError that names their shapes.
 """
 
-import numpy as np
 from numpy.typing import ArrayLike
 from sklearn import manifold
 from sklearn.linear_model import LogisticRegression
@@ -12,30 +12,16 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-
-def _check_codes(codes: np.ndarray, labels: np.ndarray, split: str) -> None:
-    """Raise a ValueError unless `codes` and `labels` fit together."""
-    if codes.ndim != 2 or codes.size == 0 or labels.shape != codes.shape[:1]:
-        raise ValueError(
-            f"{split} codes must be (n, latent_dim) with labels (n,); received {codes.shape} and "
-            f"{labels.shape}. Pass z_mean and integer labels of the same images."
-        )
+from vae_lib.metrics.shapes import check_shapes
 
 
-def _held_out_accuracy(
-    reader, train_codes: ArrayLike, train_labels: ArrayLike, test_codes: ArrayLike, test_labels: ArrayLike
-) -> float:
-    """Fit a scikit-learn classifier on the training codes and score it on the test codes."""
-    train_codes, test_codes = np.asarray(train_codes), np.asarray(test_codes)
-    train_labels, test_labels = np.asarray(train_labels), np.asarray(test_labels)
-    _check_codes(train_codes, train_labels, "Training")
-    _check_codes(test_codes, test_labels, "Test")
-    if train_codes.shape[1] != test_codes.shape[1]:
-        raise ValueError(
-            f"Training and test codes must have one latent_dim; received {train_codes.shape} and "
-            f"{test_codes.shape}. Encode both with the same model."
-        )
-    return float(reader.fit(train_codes, train_labels).score(test_codes, test_labels))
+def _held_out_accuracy(reader, *tables: ArrayLike, at_least: int = 1) -> float:
+    """Fit a scikit-learn classifier on training codes and labels, and score it on test codes and labels."""
+    names = ("train_codes", "train_labels", "test_codes", "test_labels")
+    axes = (f"n>={at_least} latent_dim", "n", "m latent_dim", "m")
+    remedy = "Pass z_mean and integer labels of the same images, all encoded by the same model."
+    tables = check_shapes(remedy, **dict(zip(names, zip(tables, axes, strict=True), strict=True)))
+    return float(reader.fit(*tables[:2]).score(*tables[2:]))
 
 
 def knn_accuracy(
@@ -58,17 +44,9 @@ def knn_accuracy(
 
     Returns:
         Share of test codes classified rightly, 0 to 1. Higher is better.
-
-    Raises:
-        ValueError: If the shapes do not fit or `n_neighbors` exceeds n.
     """
-    if not 1 <= n_neighbors <= len(train_codes):
-        raise ValueError(
-            f"`n_neighbors` must be 1 to the number of training codes; received {n_neighbors} for "
-            f"{len(train_codes)} codes. Lower it or pass more codes."
-        )
-    reader = KNeighborsClassifier(n_neighbors)
-    return _held_out_accuracy(reader, train_codes, train_labels, test_codes, test_labels)
+    tables = train_codes, train_labels, test_codes, test_labels
+    return _held_out_accuracy(KNeighborsClassifier(n_neighbors), *tables, at_least=n_neighbors)
 
 
 def linear_probe_accuracy(
@@ -87,9 +65,6 @@ def linear_probe_accuracy(
 
     Returns:
         Share of test codes classified rightly, 0 to 1. Higher is better.
-
-    Raises:
-        ValueError: If the shapes do not fit or there is one class only.
     Source: Alain & Bengio 2017, arXiv:1610.01644, section 3.
     """
     reader = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
@@ -109,20 +84,11 @@ def trustworthiness(codes: ArrayLike, embedding: ArrayLike, n_neighbors: int = 1
 
     Returns:
         Trustworthiness, 0 to 1. Higher is better.
-
-    Raises:
-        ValueError: If the shapes do not fit or `n_neighbors` is too large.
     Source: Venna & Kaski 2001, "Neighborhood preservation in nonlinear projection methods".
     """
-    codes, embedding = np.asarray(codes), np.asarray(embedding)
-    if codes.ndim != 2 or embedding.ndim != 2 or len(codes) != len(embedding):
-        raise ValueError(
-            f"`codes` and `embedding` must be (n, latent_dim) and (n, n_components); received {codes.shape} "
-            f"and {embedding.shape}. Pass the rows that were embedded, in that order."
-        )
-    if not 1 <= n_neighbors < len(codes) / 2:
-        raise ValueError(
-            f"`n_neighbors` must be 1 to below n / 2; received {n_neighbors} for {len(codes)} codes. "
-            "Lower it or embed more codes."
-        )
+    codes, embedding = check_shapes(
+        "Pass the rows that were embedded, in that order, and more than twice `n_neighbors` of them.",
+        codes=(codes, f"n>={2 * n_neighbors + 1} latent_dim"),
+        embedding=(embedding, "n n_components"),
+    )
     return float(manifold.trustworthiness(codes, embedding, n_neighbors=n_neighbors))

@@ -3,10 +3,8 @@
 Features are whatever space the caller names: those of a classifier trained on the data set, or pixels. A
 distance is comparable only within one feature space and at one n, so state both, and show the floor: the
 same measure between two halves of the real data at that n. None of these is FID or KID, which fix
-Inception features.
+Inception features. Sets that do not fit together, or are too small, raise a ValueError with their shapes.
 """
-
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,19 +13,10 @@ from sklearn.metrics import pairwise_distances_argmin_min, pairwise_distances_ch
 from sklearn.metrics.pairwise import polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
 
+from vae_lib.metrics.shapes import check_shapes
 
-def _features(min_rows: int, **arrays: ArrayLike) -> Iterator[np.ndarray]:
-    """Yield the named feature tables as float64, or raise a ValueError unless they fit together."""
-    tables = {name: np.asarray(values, dtype=np.float64) for name, values in arrays.items()}
-    received = ", ".join(f"{name} {table.shape}" for name, table in tables.items())
-    if any(table.ndim != 2 for table in tables.values()) or len({t.shape[1] for t in tables.values()}) > 1:
-        raise ValueError(
-            f"Features must be (n_samples, n_features) with one n_features; received {received}. "
-            "Flatten images with `x.reshape(len(x), -1)` and use one feature extractor for all."
-        )
-    if any(len(table) < min_rows for table in tables.values()):
-        raise ValueError(f"Each set needs at least {min_rows} samples; received {received}. Pass more.")
-    yield from tables.values()
+_BLOCKS, _DEGREE = 10, 3  # of the kernel distance: disjoint blocks, and the highest moment compared
+_REMEDY = "Flatten enough images with `x.reshape(len(x), -1)` and use one feature extractor for all."
 
 
 def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
@@ -37,17 +26,14 @@ def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
     distributions do not give 0 at finite n. Sees means and covariances only.
 
     Args:
-        a: Features of one set, shape (n, n_features).
-        b: Features of the other, shape (m, n_features).
+        a: Features of one set, shape (n, n_features), n at least 2.
+        b: Features of the other, shape (m, n_features), m at least 2.
 
     Returns:
         The squared distance, in squared feature units, at least 0. Lower is closer.
-
-    Raises:
-        ValueError: If the shapes do not fit or a set has fewer than two samples.
     Source: Dowson & Landau 1982; on Inception features (FID): Heusel et al. 2017, arXiv:1706.08500.
     """
-    a, b = _features(2, a=a, b=b)
+    a, b = check_shapes(_REMEDY, float, a=(a, "n>=2 n_features"), b=(b, "m>=2 n_features"))
     cov_a, cov_b = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))
     # tr (C_a C_b)^(1/2) is the sum of roots of the eigenvalues of the symmetric C_a^(1/2) C_b C_a^(1/2),
     # which stays real and exact where the covariances are singular and `scipy.linalg.sqrtm` is not
@@ -58,47 +44,39 @@ def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
     return float(max(0.0, shift + np.trace(cov_a) + np.trace(cov_b) - 2.0 * np.sqrt(cross).sum()))
 
 
-def kernel_distance(
-    a: ArrayLike, b: ArrayLike, n_blocks: int = 10, degree: int = 3, seed: int = 0
-) -> tuple[float, float]:
-    """Unbiased squared maximum mean discrepancy with KID's kernel (x.y / n_features + 1)^degree.
+def kernel_distance(a: ArrayLike, b: ArrayLike, seed: int = 0) -> tuple[float, float]:
+    """Unbiased squared maximum mean discrepancy with KID's kernel (x.y / n_features + 1)^3.
 
-    Both sets are shuffled and cut into `n_blocks` disjoint blocks. Unlike KID's overlapping subsets,
-    disjoint blocks are independent: the standard error is an honest one and every sample counts once. The
+    Both sets are shuffled and cut into ten disjoint blocks. Unlike KID's overlapping subsets, disjoint
+    blocks are independent: the standard error is an honest one and every sample counts once. The
     expectation does not depend on n and is 0 for equal distributions, so a value may be negative.
 
     Args:
-        a: Features of one set, shape (n, n_features).
-        b: Features of the other, shape (m, n_features).
-        n_blocks: Blocks to average over, at least 2; each needs two samples of either set.
-        degree: Degree of the kernel, the highest moment compared.
+        a: Features of one set, shape (n, n_features), n at least 20.
+        b: Features of the other, shape (m, n_features), m at least 20.
         seed: Seed of the shuffle.
 
     Returns:
         (mean, standard_error) over blocks. Lower is closer.
-
-    Raises:
-        ValueError: If the shapes do not fit, `n_blocks` is below 2 or the sets are too small for it.
     Source: Binkowski et al. 2018, arXiv:1801.01401, section 4; Gretton et al. 2012, JMLR 13, lemma 6; blocks:
         Zaremba et al. 2013, arXiv:1307.1954.
     """
-    if n_blocks < 2:
-        raise ValueError(f"`n_blocks` must be at least 2; received {n_blocks}. Use the default, 10.")
-    a, b = _features(2 * n_blocks, a=a, b=b)
+    least = f">={2 * _BLOCKS} n_features"
+    a, b = check_shapes(_REMEDY, float, a=(a, "n" + least), b=(b, "m" + least))
     rng = np.random.default_rng(seed)
-    blocks = zip(*(np.array_split(rng.permutation(x), n_blocks) for x in (a, b)), strict=True)
-    estimates = [_unbiased_mmd(block_a, block_b, degree) for block_a, block_b in blocks]
+    blocks = zip(*(np.array_split(rng.permutation(x), _BLOCKS) for x in (a, b)), strict=True)
+    estimates = [_unbiased_mmd(block_a, block_b) for block_a, block_b in blocks]
     return float(np.mean(estimates)), float(stats.sem(estimates))
 
 
-def _unbiased_mmd(a: np.ndarray, b: np.ndarray, degree: int) -> float:
+def _unbiased_mmd(a: np.ndarray, b: np.ndarray) -> float:
     """The U-statistic of the squared MMD: pairs of one set without the diagonal."""
 
     def within(x: np.ndarray) -> float:
-        kernel = polynomial_kernel(x, degree=degree, coef0=1.0)  # gamma = 1 / n_features
+        kernel = polynomial_kernel(x, degree=_DEGREE, coef0=1.0)  # gamma = 1 / n_features
         return (kernel.sum() - np.trace(kernel)) / (len(x) * (len(x) - 1))
 
-    return within(a) + within(b) - 2.0 * polynomial_kernel(a, b, degree=degree, coef0=1.0).mean()
+    return within(a) + within(b) - 2.0 * polynomial_kernel(a, b, degree=_DEGREE, coef0=1.0).mean()
 
 
 def precision_recall(real: ArrayLike, generated: ArrayLike, n_neighbors: int = 3) -> dict[str, float]:
@@ -109,20 +87,17 @@ def precision_recall(real: ArrayLike, generated: ArrayLike, n_neighbors: int = 3
     with its large ball can raise either: state n, and use equal n for both sets.
 
     Args:
-        real: Features of real images, shape (n, n_features).
-        generated: Features of generated images, shape (m, n_features).
+        real: Features of real images, shape (n, n_features), n above `n_neighbors`.
+        generated: Features of generated images, shape (m, n_features), m above `n_neighbors`.
         n_neighbors: Neighbour that sets a ball's radius, itself not counted.
 
     Returns:
         {"precision", "recall"}, each 0 to 1. Higher is better.
-
-    Raises:
-        ValueError: If the shapes do not fit or a set has no `n_neighbors`-th neighbour.
     Source: Kynkaanniemi et al. 2019, arXiv:1904.06991, section 2.
     """
-    if n_neighbors < 1:
-        raise ValueError(f"`n_neighbors` must be at least 1; received {n_neighbors}. The paper uses 3.")
-    real, generated = _features(n_neighbors + 1, real=real, generated=generated)
+    least = f">={n_neighbors + 1} n_features"
+    sets = {"real": (real, "n" + least), "generated": (generated, "m" + least)}
+    real, generated = check_shapes(_REMEDY, float, **sets)
     return {
         "precision": _share_inside(generated, real, n_neighbors),
         "recall": _share_inside(real, generated, n_neighbors),
@@ -170,7 +145,8 @@ def nearest_neighbours(
     """
     if not 0.0 < quantile < 1.0:
         raise ValueError(f"`quantile` must lie between 0 and 1; received {quantile}. Pass 0.01 for 1 %.")
-    samples, train, test = _features(1, samples=samples, train=train, test=test)
+    sets = {"samples": (samples, "n d"), "train": (train, "m d"), "test": (test, "k d")}
+    samples, train, test = check_shapes(_REMEDY, float, **sets)
     index, distance = pairwise_distances_argmin_min(samples, train)
     _, test_distance = pairwise_distances_argmin_min(test, train)
     copied = distance <= np.quantile(test_distance, quantile)

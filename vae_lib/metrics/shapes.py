@@ -1,0 +1,31 @@
+"""The one check of shapes that every metric makes of its arguments."""
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+
+def check_shapes(remedy: str, dtype: DTypeLike = None, **arrays: tuple[ArrayLike, str]) -> list[np.ndarray]:
+    """Return the arrays, or raise a ValueError that names them all unless their shapes fit together.
+
+    Args:
+        remedy: What to pass instead: the end of the message.
+        dtype: Type to convert the arrays to; None leaves each as it is.
+        arrays: Name -> array and its axes, such as "n latent_dim>=2". An axis has at least the length given,
+            or 1; axes of one name have one length.
+    """
+    found = {name: np.asarray(array, dtype) for name, (array, _) in arrays.items()}
+    lengths: dict[str, int] = {}
+
+    def fits(array: np.ndarray, axes: list[str]) -> bool:
+        parts = [axis.partition(">=") for axis in axes]
+        return array.ndim == len(axes) and all(
+            length >= int(least or 1) and lengths.setdefault(name, length) == length
+            for (name, _, least), length in zip(parts, array.shape, strict=True)
+        )
+
+    if not all(fits(found[name], axes.split()) for name, (_, axes) in arrays.items()):
+        expected = ", ".join(f"`{name}` ({axes.replace(' ', ', ')})" for name, (_, axes) in arrays.items())
+        expected = expected.replace(">=", " >= ")
+        received = ", ".join(f"{name} {array.shape}" for name, array in found.items())
+        raise ValueError(f"Expected {expected}, none of them empty; received {received}. {remedy}")
+    return list(found.values())
