@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -10,6 +11,7 @@ def test_mean_interval_is_scipys_student_interval():
     mean, half_width = mean_interval(values)
     expected = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
     assert (mean - half_width, mean + half_width) == pytest.approx((expected.low, expected.high))
+    assert mean_interval(pd.Series(values)) == (mean, half_width)
 
 
 def test_mean_interval_covers_the_mean_as_often_as_it_says():

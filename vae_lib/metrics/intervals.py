@@ -3,7 +3,6 @@
 Values of another shape, or none, raise a ValueError that names the shapes received.
 """
 
-import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
@@ -36,8 +35,9 @@ def mean_interval(values: ArrayLike) -> tuple[float, float]:
     Returns:
         (mean, half_width): read as mean +- half_width. One seed has no interval: its half-width is NaN.
     """
-    error = standard_error(values)
-    return float(np.mean(values, dtype=float)), float(stats.t.ppf(0.975, df=np.size(values) - 1) * error)
+    (values,) = check_shapes(_REMEDY, float, values=(values, "n"))
+    quantile = stats.t.ppf(0.975, df=len(values) - 1)
+    return float(values.mean()), float(quantile * standard_error(values))
 
 
 def paired_difference(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
