@@ -11,7 +11,7 @@ from tests.support.figures import history, one, sweep, texts, ticks
 from vae_lib.plots import curves
 from vae_lib.plots.curves import plot_loss_curves, plot_metric, plot_rate_distortion
 from vae_lib.plots.latents import plot_factor_matrix, plot_rate_per_dim
-from vae_lib.plots.style import figure_style
+from vae_lib.plots.style import COLORS
 
 
 def test_loss_curves_draw_three_terms_for_train_and_validation():
@@ -27,17 +27,26 @@ def test_loss_curves_draw_three_terms_for_train_and_validation():
     assert texts(figure.legends[0]) == ["train", "validation"] and figure.get_suptitle() == "digits"
 
 
-def test_loss_curves_of_several_runs_overlay_on_given_axes():
-    with figure_style():
-        figure, axes = plt.subplots(1, 3)
-    plt.close(figure)
+def test_loss_curves_of_several_runs_are_told_apart_by_colour():
     unvalidated = history(5).drop(columns=["val_loss", "val_distortion", "val_rate"])
-    assert plot_loss_curves({"a": history(), "b": unvalidated}, axes=axes) is figure
-    assert [line.get_label() for line in axes[1].lines] == ["a train", "a validation", "b train"]
-    assert axes[1].lines[0].get_color() == axes[1].lines[1].get_color() != axes[1].lines[2].get_color()
-    assert texts(axes[0].get_legend()) == ["a", "b", "train", "validation"]
+    figure = plot_loss_curves({"a": history(), "b": unvalidated})
+    for ax in figure.axes:
+        assert [line.get_linestyle() for line in ax.lines] == ["--", "-", "--"]
+        colors = [line.get_color() for line in ax.lines]
+        assert colors == [COLORS[0], COLORS[0], COLORS[1]]
+    handles = figure.legends[0].legend_handles
+    assert texts(figure.legends[0]) == ["a", "b", "train", "validation"]
+    assert [handle.get_color() for handle in handles[:2]] == list(COLORS[:2])
+    assert [handle.get_linestyle() for handle in handles[2:]] == ["--", "-"]
     with pytest.raises(ValueError, match="lacks the columns"):
         plot_loss_curves(history().drop(columns="rate"))
+
+
+def test_a_single_epoch_is_drawn_as_points_that_the_legend_tells_apart():
+    figure = plot_loss_curves(history()[:1])
+    for lines in (*(ax.lines for ax in figure.axes), figure.legends[0].legend_handles):
+        assert [(line.get_marker(), line.get_markersize() > 0) for line in lines] == [("x", 1), ("o", 1)]
+    assert not any(line.get_markersize() for line in plot_loss_curves(history()).axes[0].lines)
 
 
 def test_rate_per_dim_sorts_latents_and_counts_the_active():
@@ -54,7 +63,7 @@ def test_rate_per_dim_sorts_latents_and_counts_the_active():
 def test_rate_distortion_draws_means_with_intervals_along_the_sweep():
     frame = one(sweep())
     ax = plot_rate_distortion(frame)
-    means = frame.pivot_table(index="beta", columns="measure", values="value")
+    means = frame.groupby("beta").mean(numeric_only=True)
     (container,) = ax.containers
     np.testing.assert_allclose(container.lines[0].get_xdata(orig=False), means["rate"])
     np.testing.assert_allclose(container.lines[0].get_ydata(orig=False), means["distortion"])
@@ -93,22 +102,11 @@ def test_metric_draws_mean_and_student_interval_over_seeds():
     (container,) = ax.containers
     segments = container.lines[2][0].get_segments()
     for (dim, rows), (low, high) in zip(frame.groupby("latent_dim"), segments, strict=True):
-        values = rows.loc[rows["measure"] == "distortion", "value"]
-        expected = stats.t.interval(0.95, 2, values.mean(), stats.sem(values))
-        np.testing.assert_allclose((low[1], high[1]), expected, rtol=1e-4)
+        expected = stats.ttest_1samp(rows["distortion"], 0).confidence_interval(0.95)
+        np.testing.assert_allclose((low[1], high[1]), expected, rtol=1e-12)
         assert low[0] == dim
     assert [ax.xaxis.get_major_formatter()(tick, 0) for tick in ax.get_xticks()] == ["2", "4", "32"]
     assert ax.get_xscale() == "log" and "nats" in ax.get_ylabel() and "3 seeds" in ax.get_xlabel()
-
-
-def test_metric_takes_wide_frames_as_well():
-    tidy = sweep()
-    keys = ["dataset", "beta", "seed"]
-    wide = tidy.pivot_table(index=keys, columns="measure", values="value").reset_index()
-    drawn = [plot_metric(frame, "beta", "rate", hue="dataset") for frame in (tidy, wide)]
-    for first, second in zip(*(ax.containers for ax in drawn), strict=True):
-        a, b = (container.lines[0].get_ydata(orig=False) for container in (first, second))
-        np.testing.assert_allclose(a, b)
 
 
 def test_metric_names_curves_and_baselines_beside_them_without_collision():
@@ -124,8 +122,21 @@ def test_metric_sets_names_side_by_side_and_orders_numbers_of_the_hue():
     ax = plot_metric(sweep(), "dataset", "rate", hue="beta")
     assert [ax.xaxis.get_major_formatter()(tick, 0) for tick in ax.get_xticks()] == ["digits", "sprites"]
     assert texts(ax.get_legend()) == ["β = 1", "β = 2", "β = 4"]
-    at = [container.lines[0].get_xdata(orig=False)[0] for container in ax.containers]
+    points = [line for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata())]
+    at = [line.get_xdata()[0] for line in points]
     assert at == sorted(at) and len(set(at)) == 3
+    means = sweep().pivot_table(index="beta", columns="dataset", values="rate")
+    np.testing.assert_allclose([line.get_ydata() for line in points], means)
+
+
+def test_names_side_by_side_have_their_student_interval():
+    ax = plot_metric(sweep(), "dataset", "rate", hue="beta")
+    bars = {(min(y), max(y)) for y in (line.get_ydata() for line in ax.lines) if np.isnan(y).any()}
+    expected = {
+        tuple(stats.ttest_1samp(rows["rate"], 0).confidence_interval(0.95))
+        for _, rows in sweep().groupby(["beta", "dataset"])
+    }
+    np.testing.assert_allclose(sorted(bars), sorted(expected), rtol=1e-12)
 
 
 def test_single_runs_have_no_interval_and_say_so():
@@ -137,9 +148,8 @@ def test_single_runs_have_no_interval_and_say_so():
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (sweep().drop(columns="seed"), r"lacks the columns \['seed'\]"),
         (sweep().rename(columns={"beta": "b"}), r"lacks the columns \['beta'\]"),
-        (sweep().replace({"measure": {"rate": "kl"}}), r"no rows with measure \['rate'\]"),
+        (sweep().rename(columns={"rate": "kl"}), r"lacks the columns \['rate'\]"),
         (sweep(), "several runs share one value"),  # two data sets on one curve
     ],
 )
@@ -168,10 +178,12 @@ def test_plots_draw_on_the_axes_they_are_given(draw):
     assert draw(np.ones(3), ax=ax) is ax and ax.has_data()
 
 
-def test_columns_of_a_study_are_labelled_with_their_part_and_unit():
-    frame = pd.DataFrame({"latent_dim": [2, 4], "test_psnr": [15.0, 18.0], "val_rate": [4.0, 8.0], "seed": 0})
-    assert plot_metric(frame, "latent_dim", "test_psnr").get_ylabel() == "test PSNR (dB)"
-    assert plot_metric(frame, "latent_dim", "val_rate").get_ylabel().startswith("validation rate, KL")
+def test_columns_of_a_study_are_labelled_with_their_target_and_unit():
+    frame = pd.DataFrame({"latent_dim": [2, 4], "psnr_test": [15.0, 18.0], "rate_val": [4.0, 8.0], "seed": 0})
+    assert plot_metric(frame, "latent_dim", "psnr_test").get_ylabel() == "PSNR (dB)"
+    assert plot_metric(frame, "latent_dim", "psnr_test").get_xlabel().startswith("latent size\n")
+    label = plot_metric(frame, "latent_dim", "rate_val").get_ylabel()
+    assert label == "rate of validation images (nats/image)"
 
 
 def test_panels_hold_a_measure_each_and_leave_out_runs_without_a_score():
@@ -181,5 +193,19 @@ def test_panels_hold_a_measure_each_and_leave_out_runs_without_a_score():
     assert [ax.get_ylabel() for ax in figure.axes] == ["score (dB)", "cost"]
     lines = [ax.lines[0] for ax in figure.axes]
     assert [list(line.get_ydata()) for line in lines] == [[2.0, 6.0], [3.0]]
+    assert [ticks(ax, "x") for ax in figure.axes] == [["1", "4"], ["1"]]
     assert figure.get_suptitle() == "a sweep" and "95 %" in figure.get_supxlabel()
     assert [ax.get_xlabel() for ax in figure.axes] == ["β", "β"]
+
+
+def test_panels_of_metrics_are_labelled_by_the_registry_and_keep_the_colour_of_a_curve():
+    runs = sweep("latent_dim", (2, 4)).rename(columns={"rate": "frechet_distance_mean_model"})
+    runs = runs.assign(distortion_test=runs["distortion"].where(runs["dataset"] == "sprites"))
+    measures = ["distortion_test", "frechet_distance_mean_model"]
+    figure = curves.metric_panels(runs, "latent_dim", measures, hue="dataset", columns=2)
+    labels = [ax.get_ylabel().replace("\n", " ") for ax in figure.axes]
+    assert labels == ["distortion (nats/image)", "Fréchet distance of decoder means (feature units squared)"]
+    figure.draw_without_rendering()
+    assert all(ax.yaxis.label.get_window_extent().height < ax.bbox.height for ax in figure.axes)
+    colors = [[line.get_color() for line in ax.lines if line.get_linestyle() == "-"] for ax in figure.axes]
+    assert colors == [[COLORS[1]], list(COLORS[:2])]

@@ -11,16 +11,18 @@ from vae_lib.plots.style import COLORS
 
 def test_embedding_colours_and_names_each_class():
     points, labels = embedding()
-    ax = plot_embedding(points, labels, class_names=["zero", "one", "two"], axis_labels=("z0", "z1"))
+    ax = plot_embedding(points, labels, class_names=["zero", "one", "two"])
     (dots,) = ax.collections
     colors = dict(zip(map(tuple, dots.get_offsets().data), map(to_hex, dots.get_facecolors()), strict=True))
     assert all(colors[tuple(p)] == COLORS[k] for p, k in zip(points, labels, strict=True))
     assert texts(ax.get_legend()) == ["zero", "one", "two"]
+    handles = ax.get_legend().legend_handles
+    assert [to_hex(handle.get_color()) for handle in handles] == list(COLORS[:3])
+    assert all(handle.get_markersize() >= 5 for handle in handles)
     for text, centre in zip(
         ax.texts, [np.median(points[labels == k], axis=0) for k in range(3)], strict=True
     ):
         assert text.get_position() == pytest.approx(tuple(centre), abs=1)
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("z0", "z1")
 
 
 def test_embedding_without_meaning_has_no_ticks_and_a_pca_states_its_variance():

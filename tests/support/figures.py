@@ -1,5 +1,6 @@
 """One figure of each kind, and how the tests read what is written and drawn in it."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -29,15 +30,13 @@ def history(offset: float = 0.0) -> pd.DataFrame:
 
 
 def sweep(column: str = "beta", settings=(1.0, 2.0, 4.0), seeds: int = 3) -> pd.DataFrame:
-    """A tidy frame, a row per run and measure."""
+    """A row per run: two data sets, settings and seeds."""
     rng = np.random.default_rng(0)
-    rows = [
-        {"dataset": name, column: value, "seed": seed, "measure": measure, "value": base + rng.normal()}
-        for name, shift in (("digits", 0), ("sprites", 30))
-        for value in settings
-        for seed in range(seeds)
-        for measure, base in (("rate", 40 / value), ("distortion", 200 + shift + 5 * value))
-    ]
+    rows = []
+    for name, shift in (("digits", 0), ("sprites", 30)):
+        for value, seed in itertools.product(settings, range(seeds)):
+            scores = {"rate": 40 / value + rng.normal(), "distortion": 200 + shift + 5 * value + rng.normal()}
+            rows.append({"dataset": name, column: value, "seed": seed, **scores})
     return pd.DataFrame(rows)
 
 
