@@ -90,15 +90,20 @@ def test_reconstructions_of_several_models_share_the_originals():
 
 @pytest.mark.parametrize("kind", ["decoder mean", "draw from p(x|z)"])
 def test_titles_of_samples_name_their_kind(kind):
-    words = kind.split()[0]
-    sampled = image_grids.sample_grid(images(2, 8, 8, 1), kind=kind, title="digits")
-    by_class = image_grids.conditional_grid(images(2, 3, 8, 8, 1), ("zero", "one"), kind=kind)
-    for figure in (sampled, by_class):
-        name = title(figure.axes[0])
-        assert words in name and ("p(x|z" in name) == kind.startswith("draw")
-    assert ticks(by_class.axes[0], "y") == ["zero", "one"]
+    figure = image_grids.sample_grid(images(2, 8, 8, 1), kind=kind, title="digits")
+    name = title(figure.axes[0])
+    assert name.startswith("digits: ") and kind.split()[0] in name
+    assert ("p(x|z" in name) == kind.startswith("draw")
     with pytest.raises(ValueError, match="'mean'; choose from"):
         image_grids.sample_grid(images(2, 8, 8, 1), kind="mean")
+
+
+def test_samples_by_class_name_the_classes_and_say_that_they_are_means():
+    x = images(2, 3, 16, 16, 1)
+    figure = image_grids.conditional_grid(x, ("zero", "one"), title="digits")
+    assert ticks(figure.axes[0], "y") == ["zero", "one"]
+    assert title(figure.axes[0]).startswith("digits: decoder means")
+    np.testing.assert_array_equal(cell(figure, (16, 16), 1, 2, 1), x[1, 2, ..., 0])
 
 
 @pytest.mark.parametrize(

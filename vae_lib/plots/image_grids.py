@@ -18,8 +18,7 @@ from matplotlib.patches import Rectangle
 
 from vae_lib.plots.style import GREY
 
-SampleKind = Literal["decoder mean", "draw from p(x|z)"]
-
+KINDS = {"decoder mean": "decoder means (no pixel noise)", "draw from p(x|z)": "draws from p(x|z)"}
 DOTS = 100  # per inch, on the screen; twice that in an exported file
 WIDTH = 9.6  # inches a mosaic may take before its pixels shrink
 CELL = 1.1  # inches a single image may take
@@ -31,8 +30,8 @@ def image_grid(
     *,
     n_cols: int = 10,
     title: str | None = None,
-    row_labels: Sequence[str] | None = None,
-    col_labels: Sequence[str] | None = None,
+    row_labels: Sequence[str] = (),
+    col_labels: Sequence[str] = (),
 ) -> Figure:
     """Show images row by row; the last row may be ragged.
 
@@ -43,11 +42,8 @@ def image_grid(
         row_labels: Label of each row.
         col_labels: Label of each column.
     """
-    images = _checked(images, 4)
-    n_cols = min(n_cols, len(images))
-    n_rows = -(-len(images) // n_cols)
-    cells = [images[row * n_cols : (row + 1) * n_cols] for row in range(n_rows)]
-    return _mosaic_figure(cells, title=title, row_labels=row_labels, col_labels=col_labels)
+    rows = _in_rows(_checked(images, 4), n_cols)
+    return _mosaic_figure(rows, title=title, row_labels=row_labels, col_labels=col_labels)
 
 
 def reconstruction_grid(
@@ -68,36 +64,33 @@ def reconstruction_grid(
         title: Title; what the images are where left out.
     """
     several = isinstance(reconstruction, Mapping)
-    rows = dict(reconstruction) if several else {"reconstruction\n(mean of p(x|z))": reconstruction}
+    models = reconstruction if several else {"reconstruction\n(mean of p(x|z))": reconstruction}
+    notes = (annotations if several else {name: annotations for name in models}) or {}
     x = _checked(x, 4)
-    for name, images in rows.items():
+    for name, images in models.items():
         if np.shape(images) != x.shape:
             raise ValueError(f"{name!r} has shape {np.shape(images)}; give the shape of x, {x.shape}")
-    notes = annotations if several or annotations is None else {next(iter(rows)): annotations}
-    texts = None if notes is None else [[], *(list(notes.get(name, [])) for name in rows)]
     if title is None and several:
         title = "Originals, and each model's reconstructions (means of p(x|z))"
-    sheets, labels = [x, *(_checked(images, 4) for images in rows.values())], ["original", *rows]
-    starts = range(0, len(x), n_cols)
-    cells = [sheet[i : i + n_cols] for i in starts for sheet in sheets]
-    if texts is not None:
-        texts = [row[i : i + n_cols] for i in starts for row in texts]
-    return _mosaic_figure(cells, title=title, row_labels=labels * len(starts), texts=texts)
+    sheets = np.stack([_in_rows(_checked(images, 4), n_cols) for images in (x, *models.values())], axis=1)
+    texts = [
+        (notes.get(name) or ())[i : i + n_cols] for i in range(0, len(x), n_cols) for name in ("", *models)
+    ]
+    labels = ["original", *models] * len(sheets)
+    return _mosaic_figure(sheets.reshape(-1, *sheets.shape[2:]), title=title, row_labels=labels, texts=texts)
 
 
-def sample_grid(
-    samples: np.ndarray, *, kind: SampleKind, n_cols: int = 10, prior: str = "p(z)", title: str | None = None
-) -> Figure:
+def sample_grid(samples: np.ndarray, *, kind: str, title: str | None = None) -> Figure:
     """Show images generated from the prior, and say whether they are decoder means or draws.
 
     Args:
         samples: uint8, shape (n, height, width, channels).
         kind: "decoder mean" or "draw from p(x|z)".
-        n_cols: Images in a row.
-        prior: Where z was drawn from.
         title: What stands before the kind in the title, such as the model's name.
     """
-    return image_grid(samples, n_cols=n_cols, title=f"{title or 'Samples'}: {_named(kind)}, z ~ {prior}")
+    if kind not in KINDS:
+        raise ValueError(f"kind is {kind!r}; choose from {list(KINDS)}")
+    return image_grid(samples, title=f"{title or 'Samples'}: {KINDS[kind]}, z ~ p(z)")
 
 
 def interpolation_grid(
@@ -115,19 +108,17 @@ def interpolation_grid(
     images = _checked(images, 5)
     if ends not in ("original", "reconstruction"):
         raise ValueError(f"ends is {ends!r}; choose 'original' or 'reconstruction'")
-    steps = images.shape[1]
-    inner = np.linspace(0, 1, steps - 2 if ends == "original" else steps)
+    inner = np.linspace(0, 1, images.shape[1] - (2 if ends == "original" else 0))
     labels = [f"t = {value:.2g}" if i == 0 else f"{value:.2g}" for i, value in enumerate(inner)]
     if ends == "original":
         labels = ["original A", *labels, "original B"]
     title = title or f"Interpolation in latent space: decoder means; framed: the {ends}s at both ends"
-    figure = _mosaic_figure(list(images), title=title, col_labels=labels)
-    ax, shape = figure.axes[0], images.shape[2:4]
-    bottom, right = np.array(ax.images[0].get_array().shape[:2]) - 0.5
-    width = shape[1] * _geometry(*shape)[0]
-    for left in (-0.5, right - width):
+    figure = _mosaic_figure(images, title=title, col_labels=labels)
+    ax, width = figure.axes[0], images.shape[3] * _geometry(*images.shape[2:4])[0]
+    height, right = ax.images[0].get_array().shape[:2]
+    for left in (0, right - width):
         frame = {"fill": False, "edgecolor": ACCENT, "linewidth": 1.8, "clip_on": False}
-        ax.add_patch(Rectangle((left, -0.5), width, bottom + 0.5, **frame))
+        ax.add_patch(Rectangle((left - 0.5, -0.5), width, height, **frame))
     return figure
 
 
@@ -152,7 +143,7 @@ def manifold_grid(images: np.ndarray, quantiles: Sequence[float], *, title: str 
     names = [f"{round(NormalDist().inv_cdf(q), 2) + 0.0:.2f}\n({q:.3g})".replace("-", "−") for q in quantiles]
     names = [name if min(i, len(names) - 1 - i) % every == 0 else "" for i, name in enumerate(names)]
     axes = {"xlabel": "z0 (quantile of the prior)", "ylabel": "z1 (quantile of the prior)"}
-    return _mosaic_figure(list(images[::-1]), title=title, row_labels=names[::-1], col_labels=names, **axes)
+    return _mosaic_figure(images[::-1], title=title, row_labels=names[::-1], col_labels=names, **axes)
 
 
 def traversal_grid(
@@ -182,34 +173,19 @@ def traversal_grid(
     columns = [f"{value:+.3g}".replace("-", "−") if value else "0" for value in values]
     title = title or "Traversals: decoder means, one latent at a time"
     labels = {"row_labels": rows, "col_labels": columns, "xlabel": "value of the latent"}
-    return _mosaic_figure(list(images), title=title, **labels)
+    return _mosaic_figure(images, title=title, **labels)
 
 
-def conditional_grid(
-    images: np.ndarray,
-    class_names: Sequence[str],
-    *,
-    kind: SampleKind = "decoder mean",
-    title: str | None = None,
-) -> Figure:
-    """Show images generated for each class, a row each.
+def conditional_grid(images: np.ndarray, class_names: Sequence[str], *, title: str | None = None) -> Figure:
+    """Show decoder means generated for each class, a row each.
 
     Args:
         images: uint8, shape (classes, n, height, width, channels).
         class_names: Name of each class.
-        kind: "decoder mean" or "draw from p(x|z)".
-        title: What stands before the kind in the title.
+        title: What stands in the title before the words that these are decoder means.
     """
-    images = _checked(images, 5)
-    title = f"{title or 'Samples by class'}: {_named(kind).replace('p(x|z)', 'p(x|z, class)')}"
-    return _mosaic_figure(list(images), title=title, row_labels=[str(name) for name in class_names])
-
-
-def _named(kind: str) -> str:
-    plural = {"decoder mean": "decoder means (no pixel noise)", "draw from p(x|z)": "draws from p(x|z)"}
-    if kind not in plural:
-        raise ValueError(f"kind is {kind!r}; choose from {list(plural)}")
-    return plural[kind]
+    title = f"{title or 'Samples by class'}: {KINDS['decoder mean']}"
+    return _mosaic_figure(_checked(images, 5), title=title, row_labels=[str(name) for name in class_names])
 
 
 def _checked(images: np.ndarray, ndim: int) -> np.ndarray:
@@ -228,77 +204,62 @@ def _geometry(height: int, width: int) -> tuple[int, int]:
     return scale, max(1, round(0.05 * scale * max(height, width)))
 
 
-def _mosaic(cells: Sequence[np.ndarray], row_gap: int) -> np.ndarray:
-    """One white canvas with all rows of images: (rows, columns) if grey, else with 3 or 4 channels."""
-    channels = cells[0].shape[-1]
-    if channels == 2:  # grey and alpha
-        cells, channels = [np.concatenate([row[..., :1].repeat(3, -1), row[..., 1:]], -1) for row in cells], 4
-    height, width = cells[0].shape[1:3]
-    scale, gap = _geometry(height, width)
-    height, width, n_cols = height * scale, width * scale, max(len(row) for row in cells)
-    shape = (len(cells) * (height + row_gap) - row_gap, n_cols * (width + gap) - gap, channels)
-    canvas = np.full(shape, 255, dtype=np.uint8)
-    for i, row in enumerate(cells):
-        for j, image in enumerate(row.repeat(scale, axis=1).repeat(scale, axis=2)):
-            top, left = i * (height + row_gap), j * (width + gap)
-            canvas[top : top + height, left : left + width] = image
-    return canvas[..., 0] if channels == 1 else canvas
+def _in_rows(images: np.ndarray, n_cols: int) -> np.ndarray:
+    """Images (n, ...) in rows (n_rows, n_cols, ...), the last one filled up with white."""
+    n_cols = min(n_cols, len(images))
+    white = np.full((-len(images) % n_cols, *images.shape[1:]), 255, dtype=np.uint8)
+    return np.concatenate([images, white]).reshape(-1, n_cols, *images.shape[1:])
 
 
 def _mosaic_figure(
-    cells: Sequence[np.ndarray],
+    images: np.ndarray,
     *,
     title: str | None = None,
-    row_labels: Sequence[str] | None = None,
-    col_labels: Sequence[str] | None = None,
+    row_labels: Sequence[str] = (),
+    col_labels: Sequence[str] = (),
     xlabel: str | None = None,
     ylabel: str | None = None,
-    texts: Sequence[Sequence[str]] | None = None,
+    texts: Sequence[Sequence[str]] = (),
 ) -> Figure:
-    """Draw rows of images (n, height, width, channels), with labels around and texts under single images.
+    """Draw images (n_rows, n_cols, height, width, channels), with labels around and texts under single ones.
 
     Column labels stand above the images, or below them if they belong to a named axis.
     """
-    height, width = cells[0].shape[1:3]
-    (scale, gap), n_cols = _geometry(height, width), max(len(row) for row in cells)
-    pitch = width * scale + gap
-    dots = min(WIDTH * DOTS / (n_cols * pitch), CELL * DOTS / max(pitch, height * scale + gap))
+    if images.shape[-1] == 2:
+        images = images[..., [0, 0, 0, 1]]  # RGBA
+    scale, gap = _geometry(*images.shape[2:4])
+    images = images.repeat(scale, axis=2).repeat(scale, axis=3)
+    n_rows, n_cols, height, width, _ = images.shape
+    dots = min(WIDTH * DOTS / (n_cols * (width + gap)), CELL * DOTS / (max(height, width) + gap))
     dots = float(np.floor(dots)) if dots >= 1 else dots  # dots per array pixel
-    row_gap = gap if texts is None else round(16 / dots)
-    canvas = _mosaic(cells, row_gap)
+    row_gap = round(16 / dots) if any(texts) else gap
+    gaps = ((0, 0), (0, 0), (0, row_gap), (0, gap), (0, 0))
+    canvas = np.concatenate(np.concatenate(np.pad(images, gaps, constant_values=255), axis=1), axis=1)
+    canvas = canvas[:-row_gap, :-gap]
     inches = np.array(canvas.shape[1::-1]) * dots / DOTS
     figure = plt.figure(figsize=inches, dpi=DOTS, layout="none")
     plt.close(figure)  # notebooks display it, pyplot does not keep it
     ax = figure.add_axes((0, 0, 1, 1))
     ax.imshow(canvas, cmap="gray", vmin=0, vmax=255, interpolation="nearest" if dots >= 1 else "auto")
-    middles = np.arange(n_cols) * pitch + (pitch - gap - 1) / 2
-    middle = (height * scale - 1) / 2
-    levels = np.arange(len(cells)) * (height * scale + row_gap) + middle
-    _label_axis(ax, "y", levels, row_labels)
-    _label_axis(ax, "x", middles, col_labels)
+    middles = np.arange(n_cols) * (width + gap) + (width - 1) / 2
+    levels = np.arange(n_rows) * (height + row_gap) + (height - 1) / 2
+    for axis, places, labels in ((ax.yaxis, levels, row_labels), (ax.xaxis, middles, col_labels)):
+        if len(labels) not in (0, len(places)):
+            raise ValueError(f"{len(labels)} labels for {len(places)} rows or columns; give one for each")
+        axis.set_ticks(places[: len(labels)], labels, fontsize=8.5)
     ax.spines[:].set_visible(False)
     ax.grid(visible=False)
     ax.tick_params(top=False, labeltop=xlabel is None, labelbottom=xlabel is not None, length=0)
     ax.set_xlabel(xlabel, fontsize=9.5)
     ax.set_ylabel(ylabel, fontsize=9.5)
-    for level, row in zip(levels, texts or [], strict=False):
+    for level, row in zip(levels, texts, strict=False):
         for at, text in zip(middles, row, strict=False):
-            ax.text(at, level + middle + 2 / dots, text, ha="center", va="top", fontsize=8, color=GREY)
+            bottom = level + (height - 1) / 2 + 2 / dots
+            ax.text(at, bottom, text, ha="center", va="top", fontsize=8, color=GREY)
     if title:
         lines = textwrap.fill(title, round(13 * max(inches[0], 4.5)), break_long_words=False)
         ax.set_title(lines, loc="left", fontsize=10.5, fontweight="bold")
     return _fit(ax, inches)
-
-
-def _label_axis(ax: Axes, which: str, places: np.ndarray, labels: Sequence[str] | None) -> None:
-    """Write the labels at these places along the "x" or "y" axis; empty ones leave their place blank."""
-    if labels is not None and len(labels) != len(places):
-        raise ValueError(f"{len(labels)} labels for {len(places)} rows or columns; give one for each")
-    axis = ax.xaxis if which == "x" else ax.yaxis
-    if labels is None:
-        axis.set_ticks([])
-    else:
-        axis.set_ticks(places, labels, fontsize=8.5)
 
 
 def _fit(ax: Axes, inches: np.ndarray, margin: float = 0.06) -> Figure:
