@@ -137,26 +137,25 @@ def _find_complete(
     configs: list[TrainConfig], paths: StudyPaths, evaluation: EvaluationConfig | None
 ) -> dict[TrainConfig, list[dict]]:
     """Return the rows of what is complete; where images are not available, of what was computed elsewhere."""
-    done = {}
-    for members, data, runs in _runs_by_data_set(configs, paths):
-        for config in members:
-            with contextlib.suppress(InputError, OSError):  # damaged: its cell says so, and stops no other
-                run = paths.run_of(config, data) if data is not None else runs.get(config)
-                if run is not None and is_complete(run, evaluation):
-                    done[config] = rows_of(run, evaluation)
+    done, sets, elsewhere = {}, {}, None
+    for config in configs:
+        with contextlib.suppress(InputError, OSError):  # damaged: its cell says so, and stops no other
+            key = config.dataset, config.image_size
+            if key not in sets:
+                sets[key] = _load_or_none(config, paths)
+            if sets[key] is None and elsewhere is None:
+                elsewhere = finished_runs(paths.models_dir)
+            run = elsewhere.get(config) if sets[key] is None else paths.run_of(config, sets[key])
+            if run is not None and is_complete(run, evaluation):
+                done[config] = rows_of(run, evaluation)
     return done
 
 
-def _runs_by_data_set(configs: list[TrainConfig], paths: StudyPaths):
-    """Yield the configs of each data set with its images, or with None and what was computed elsewhere."""
-    runs = None
-    for name, size in dict.fromkeys((config.dataset, config.image_size) for config in configs):
-        members = [config for config in configs if (config.dataset, config.image_size) == (name, size)]
-        try:
-            yield members, paths.load(members[0]), {}
-        except InputError:  # a cell that is not complete will say so
-            runs = finished_runs(paths.models_dir) if runs is None else runs
-            yield members, None, runs
+def _load_or_none(config: TrainConfig, paths: StudyPaths) -> ImageDataset | None:
+    try:
+        return paths.load(config)
+    except InputError:  # a cell that is not complete will say so
+        return None
 
 
 def _prepare(config: TrainConfig, paths: StudyPaths) -> None:
@@ -188,31 +187,27 @@ def estimate(configs: Iterable[TrainConfig], paths: StudyPaths, n_jobs: int) -> 
     Raises:
         InputError: If the images of a run that is left are not available.
     """
-    finished = list(finished_runs(paths.models_dir).values())
+    configs, runs = sort_configs(configs), list(finished_runs(paths.models_dir).values())
+    left = set(configs) - _find_complete(configs, paths, None).keys()
     lines, hours = [], 0.0
-    for members, data, elsewhere in _runs_by_data_set(sort_configs(configs), paths):
-        if data is None:
-            left = [config for config in members if config not in elsewhere]
-            if left:
-                paths.load(left[0])  # raises: its images are needed
-        else:
-            left = [config for config in members if not paths.run_of(config, data).is_done]
-        images = sum(config.epochs * len(data.subset(n_train=config.n_train).x_train) for config in left)
-        needed = images * _seconds_per_image(finished, members[0].dataset, data) / 3600 if images else 0.0
+    for name in dict.fromkeys(config.dataset for config in configs):
+        cells = [config for config in configs if config.dataset == name]
+        remaining = [config for config in cells if config in left]
+        data = paths.load(remaining[0]) if remaining else None
+        needed = sum(_seconds(config, data, runs) for config in remaining) / 3600
         hours += needed
-        lines.append(
-            f"{members[0].dataset}: {len(left)} of {len(members)} runs left, {needed:.2f} core-hours"
-        )
+        lines.append(f"{name}: {len(remaining)} of {len(cells)} runs left, {needed:.2f} core-hours")
     if math.isnan(hours):
         lines.append("nan: no finished run says what an image costs here; train one cell to find out")
     total = f"training: {hours:.2f} core-hours, about {hours / n_jobs:.2f} h on {n_jobs} workers"
     return "\n".join([*lines, f"{total}; scoring is extra"])
 
 
-def _seconds_per_image(runs: list[Run], dataset: str, data: ImageDataset) -> float:
-    """Return the median cost of a training image in runs of the data set, else by pixels in all, else NaN."""
+def _seconds(config: TrainConfig, data: ImageDataset, runs: list[Run]) -> float:
+    """Return how long a training takes: by runs of the data set, else by pixels in all runs, else NaN."""
     costs = [(run, run.record["seconds"] / (run.config.epochs * run.data["n_train"])) for run in runs]
-    same = [cost for run, cost in costs if run.config.dataset == dataset]
+    same = [cost for run, cost in costs if run.config.dataset == config.dataset]
     pixels = math.prod(data.image_shape[:2])
     other = [cost * pixels / math.prod(run.data["image_shape"][:2]) for run, cost in costs]
-    return statistics.median(same or other or [math.nan])
+    images = config.epochs * len(data.subset(n_train=config.n_train).x_train)
+    return images * statistics.median(same or other or [math.nan])
