@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import tarfile
 import threading
@@ -21,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tools.execute_notebook import ROOT
 from vae_lib.data import download
 from vae_lib.data.npz import read_npz
 from vae_lib.utils.errors import InputError
@@ -335,6 +337,25 @@ def test_a_terminal_shows_a_progress_bar(tmp_path, publish, monkeypatch):
     monkeypatch.setattr("sys.stderr", Terminal())
     download.find_named("mnist", tmp_path)
     assert "mnist" in sys.stderr.getvalue() and "100%" in sys.stderr.getvalue()
+
+
+BARE_NOTEBOOK = """
+import sys
+from pathlib import Path
+import IPython, ipykernel.zmqshell
+sys.modules["ipywidgets"] = None
+from vae_lib.data import download
+try:
+    download.find_named("mnist", Path(sys.argv[1]))
+except download.UnavailableError:
+    print("unavailable")
+"""
+
+
+def test_a_notebook_without_ipywidgets_shows_no_warning_of_tqdm(tmp_path):
+    command = [sys.executable, "-c", BARE_NOTEBOOK, tmp_path]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert (result.stdout, result.stderr) == ("unavailable\n", "")
 
 
 def test_cifar10_is_read_from_its_archive(tmp_path, publish):

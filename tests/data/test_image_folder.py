@@ -172,6 +172,11 @@ def test_too_few_images_name_the_minimum(root, n):
         load(root)
 
 
+def test_a_folder_that_cannot_be_listed(root):
+    with pytest.raises(InputError, match=r"gone': cannot be listed: .*No such file"):
+        load(root / "gone")
+
+
 # Decoding rules
 
 

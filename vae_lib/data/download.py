@@ -119,17 +119,14 @@ def read_fashion_mnist(folder: Path) -> Arrays:
     for key, (stem, sha256) in _FASHION_MNIST.items():
         path = folder / f"{stem}-ubyte.gz"
         try:
-            payload, fault = (
-                gzip.decompress(path.read_bytes()),
-                "its content is not the published one (sha256)",
-            )
-        except (OSError, EOFError, zlib.error) as error:
-            payload, fault = b"", f"{type(error).__name__}: {error}"
-        if hashlib.sha256(payload).hexdigest() != sha256:
+            payload = gzip.decompress(path.read_bytes())
+            if hashlib.sha256(payload).hexdigest() != sha256:
+                raise ValueError("its content is not the published one (sha256)")
+        except (OSError, EOFError, ValueError, zlib.error) as error:
             raise InputError(
-                f"{str(path)!r}: not the Fashion-MNIST file: {fault}; "
+                f"{str(path)!r}: not the Fashion-MNIST file: {type(error).__name__}: {error}; "
                 "run `apt-get install --reinstall dataset-fashion-mnist`"
-            )
+            ) from error
         if key.startswith("x"):
             arrays[key] = np.frombuffer(payload, np.uint8, offset=16).reshape(-1, 28, 28, 1)
         else:
@@ -165,13 +162,13 @@ def _read(name: str, folder: Path) -> Arrays:
 
 
 def _read_cifar10(archive: Path) -> Arrays:
+    """Read the verified archive of CIFAR-10; only since it is verified may its pickles be loaded."""
+    batches, arrays = {}, {}
     with tarfile.open(archive) as tar:
-        batches = {
-            Path(member.name).name: pickle.load(tar.extractfile(member), encoding="bytes")
-            for member in tar
-            if "_batch" in member.name
-        }  # pickles are safe here, because the hash of the archive was verified
-    arrays = {}
+        for member in tar:
+            if "_batch" in member.name:
+                content = pickle.load(tar.extractfile(member), encoding="bytes")
+                batches[member.name.rsplit("/", 1)[-1]] = content
     for part, names in (("train", [f"data_batch_{i}" for i in range(1, 6)]), ("test", ["test_batch"])):
         pixels = np.concatenate([batches[name][b"data"] for name in names]).reshape(-1, 3, 32, 32)
         arrays[f"x_{part}"] = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
@@ -203,8 +200,8 @@ class _Progress(tqdm):
 def _download(name: str, limit: float) -> Arrays:
     """Download, verify and read a data set within `limit` seconds.
 
-    pooch works in a thread that can be given up: its own time-outs do not cover a name server that never
-    answers, headers without end or a slow body.
+    pooch works in a thread that can be given up, since its own time-outs do not cover a name server that
+    never answers, headers without end or a slow body.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tqdm's, in a notebook without ipywidgets
@@ -226,15 +223,10 @@ def _download(name: str, limit: float) -> Arrays:
             try:
                 fetched.get()
             except Exception as error:
-                raise OSError(_root_cause(error)) from error
+                while error.__context__:  # the cause: requests wraps it in up to three other errors
+                    error = error.__context__
+                raise OSError(textwrap.shorten(f"{type(error).__name__}: {error}", 200)) from None
         return _read(name, Path(folder))
-
-
-def _root_cause(error: BaseException) -> str:
-    """Return the first of a chain of errors as one line; requests wraps a refused connection three times."""
-    while error.__context__:
-        error = error.__context__
-    return textwrap.shorten(f"{type(error).__name__}: {error}", 200)
 
 
 def _keep(arrays: Arrays, target: Path) -> None:

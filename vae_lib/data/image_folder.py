@@ -18,10 +18,10 @@ gigabytes at every start. If you change an image in place and restore both, dele
 import hashlib
 import json
 import os
+import stat
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -78,9 +78,11 @@ def load_folder(
     """
     files = _arrange(_scan(root))
     pixels, meta = _load_pixels(root, files, image_size, cache_dir)
-    bad = dict(meta["bad"])
+    bad = {i for i, _ in meta["bad"]}
     if bad and not skip_bad:
-        raise _bad_files(root, files, bad, "repair or remove them, or pass --skip_bad to leave them out")
+        raise _bad_files(
+            root, files, meta["bad"], "repair or remove them, or pass --skip_bad to leave them out"
+        )
     if bad:
         _warn(root, f"{len(bad):,} of {len(files):,} files cannot be read and are skipped")
     if meta["animated"]:
@@ -100,20 +102,22 @@ def load_folder(
 
 def _scan(root: Path) -> list[_File]:
     """List the image files below a folder in the order of their paths."""
-    prefix = os.path.join(root, "")
-    try:
-        entries = list(_visible(prefix))
-    except OSError as error:
+
+    def fail(error: OSError) -> None:
         raise InputError(f"{str(root)!r}: cannot be listed: {error}") from error
-    links = [entry.path for entry in entries if entry.is_symlink()]
+
+    prefix, files, links = os.path.join(root, ""), [], []
+    for folder, folders, names in os.walk(prefix, onerror=fail):  # which follows no links
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (os.path.join(folder, name) for name in folders + names if not name.startswith(".")):
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):
+                links.append(path)
+            elif stat.S_ISREG(status.st_mode) and os.path.splitext(path)[1].lower() in EXTENSIONS:
+                relative = path[len(prefix) :].replace(os.sep, "/")
+                files.append(_File(relative, status.st_size, status.st_mtime_ns))
     if links:
         _warn(root, f"{len(links):,} symbolic links, such as {min(links)!r}, are not followed")
-    files = []
-    for entry in entries:
-        if os.path.splitext(entry.name)[1].lower() in EXTENSIONS and entry.is_file(follow_symlinks=False):
-            status = entry.stat()
-            relative = entry.path[len(prefix) :].replace(os.sep, "/")
-            files.append(_File(relative, status.st_size, status.st_mtime_ns))
     if not files:
         known = " ".join(sorted(extension[1:] for extension in EXTENSIONS))
         beside = f" beside {len(links):,} symbolic links" if links else ""
@@ -121,16 +125,6 @@ def _scan(root: Path) -> list[_File]:
             f"{str(root)!r}: no images found{beside}; give a folder with files of the types {known}"
         )
     return _place(root, sorted(files, key=lambda file: file.relative))
-
-
-def _visible(folder: str) -> Iterator[os.DirEntry]:
-    """Yield what is below a folder and not hidden; links are not followed."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if not entry.name.startswith("."):
-                yield entry
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _visible(entry.path)
 
 
 def _place(root: Path, files: list[_File]) -> list[_File]:
@@ -261,7 +255,7 @@ def _decode_all(
     Only one batch of images is in memory at a time. On a full disk, plain writes raise an error; writes to a
     memory map would kill the process.
     """
-    bad, sizes, n_animated, digest = {}, Counter(), 0, hashlib.sha256()
+    bad, sizes, n_animated, digest = [], Counter(), 0, hashlib.sha256()
     file.seek(_HEADER_BYTES)
     file.truncate()
     paths = [root / one.relative for one in files]
@@ -275,7 +269,7 @@ def _decode_all(
             for i, image in enumerate(pool.map(decode, batch, repeat(image_size)), start):
                 progress.update()
                 if isinstance(image, str):
-                    bad[i] = image
+                    bad.append((i, image))
                     continue
                 sizes[image.size] += 1
                 n_animated += image.animated
@@ -297,11 +291,11 @@ def _decode_all(
     shape = (sizes.total(), *next(iter(sizes)), n_channels)
     file.seek(0)
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    return {"bad": list(bad.items()), "animated": n_animated, "sha256": digest.hexdigest()}
+    return {"bad": bad, "animated": n_animated, "sha256": digest.hexdigest()}
 
 
-def _bad_files(root: Path, files: list[_File], bad: dict[int, str], remedy: str) -> InputError:
-    listed = [f"{files[i].relative!r} ({reason})" for i, reason in list(bad.items())[:10]]
+def _bad_files(root: Path, files: list[_File], bad: list, remedy: str) -> InputError:
+    listed = [f"{files[i].relative!r} ({reason})" for i, reason in bad[:10]]
     more = f" and {len(bad) - 10:,} more" if len(bad) > 10 else ""
     count = f"{len(bad):,} of {len(files):,} files"
     return InputError(f"{str(root)!r}: {count} cannot be read: {', '.join(listed)}{more}; {remedy}")

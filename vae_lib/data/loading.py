@@ -100,12 +100,8 @@ def load_dataset(
 def load_or_stand_in(name: str, data_dir: str | os.PathLike = "data", **options) -> ImageDataset:
     """Load a data set, or an embedded stand-in if it is unavailable; `source` and `title` say so.
 
-    With VAE_EMBEDDED_ONLY=1 in the environment the stand-in is always used. A damaged file is still an error.
-
-    Args:
-        name: One of `NAMES`, or a path.
-        data_dir: As for `load_dataset`.
-        **options: As for `load_dataset`.
+    The arguments are those of `load_dataset`. With VAE_EMBEDDED_ONLY=1 in the environment the stand-in is
+    always used. A damaged file is still an error.
     """
     known = known_name(name)
     if known not in STAND_INS:
