@@ -31,9 +31,8 @@ def test_loss_curves_of_several_runs_are_told_apart_by_colour():
     unvalidated = history(5).drop(columns=["val_loss", "val_distortion", "val_rate"])
     figure = plot_loss_curves({"a": history(), "b": unvalidated})
     for ax in figure.axes:
-        assert [line.get_linestyle() for line in ax.lines] == ["--", "-", "--"]
-        colors = [line.get_color() for line in ax.lines]
-        assert colors == [COLORS[0], COLORS[0], COLORS[1]]
+        assert [line.get_linestyle() for line in ax.lines] == ["--", "--", "-"]
+        assert [line.get_color() for line in ax.lines] == [COLORS[0], COLORS[1], COLORS[0]]
     handles = figure.legends[0].legend_handles
     assert texts(figure.legends[0]) == ["a", "b", "train", "validation"]
     assert [handle.get_color() for handle in handles[:2]] == list(COLORS[:2])
@@ -202,7 +201,7 @@ def test_panels_of_metrics_are_labelled_by_the_registry_and_keep_the_colour_of_a
     runs = sweep("latent_dim", (2, 4)).rename(columns={"rate": "frechet_distance_mean_model"})
     runs = runs.assign(distortion_test=runs["distortion"].where(runs["dataset"] == "sprites"))
     measures = ["distortion_test", "frechet_distance_mean_model"]
-    figure = curves.metric_panels(runs, "latent_dim", measures, hue="dataset", columns=2)
+    figure = curves.metric_panels(runs, "latent_dim", measures, hue="dataset")
     labels = [ax.get_ylabel().replace("\n", " ") for ax in figure.axes]
     assert labels == ["distortion (nats/image)", "Fréchet distance of decoder means (feature units squared)"]
     figure.draw_without_rendering()

@@ -19,18 +19,7 @@ from matplotlib.ticker import MaxNLocator
 
 from vae_lib.metrics.intervals import mean_interval
 from vae_lib.metrics.registry import label_of
-from vae_lib.plots.style import (
-    COLORS,
-    GREY,
-    axes_or_new,
-    figure_style,
-    halo,
-    is_number,
-    new_figure,
-    palette,
-    set_head,
-    spread_apart,
-)
+from vae_lib.plots import style
 
 SETTINGS = {"beta": "β", "dataset": "data set", "latent_dim": "latent size"}
 
@@ -39,7 +28,7 @@ _TERMS = {"loss": "loss = distortion + β · rate", "distortion": "distortion", 
 _PARTS = {"train": ("", "--", "x"), "validation": ("val_", "-", "o")}
 
 
-@figure_style()
+@style.figure_style()
 def plot_loss_curves(
     history: pd.DataFrame | Mapping[str, pd.DataFrame], *, title: str | None = None
 ) -> Figure:
@@ -51,29 +40,30 @@ def plot_loss_curves(
         title: Title of the figure.
     """
     runs = history if isinstance(history, Mapping) else {"": history}
-    figure, colors = new_figure(10, 3.6), palette(list(runs))
-    size = 4 if all(len(frame) == 1 for frame in runs.values()) else 0
-    for ax, (term, name) in zip(figure.subplots(1, 3), _TERMS.items(), strict=True):
-        for run, frame in runs.items():
-            _require_columns(frame, ["epoch", term])
-            for prefix, line, marker in _PARTS.values():
-                if prefix + term in frame:
-                    looks = {"linestyle": line, "marker": marker, "markersize": size, "color": colors[run]}
-                    ax.plot(frame["epoch"], frame[prefix + term], linewidth=1.4, **looks)
+    several, colors = len(runs) > 1, style.palette(list(runs))
+    size = 4 if all(len(frame) == 1 for frame in runs.values()) else 0  # a line needs two points
+    figure = style.new_figure(10, 3.6)
+    axes = figure.subplots(1, 3)
+    for ax, name in zip(axes, _TERMS.values(), strict=True):
         ax.set(title=name, xlabel="epoch", ylabel="nats per image")
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    several = len(runs) > 1
     handles = [Line2D([], [], color=color, label=run) for run, color in colors.items() if several]
-    for part, (prefix, line, marker) in _PARTS.items():
-        if any(f"{prefix}loss" in frame for frame in runs.values()):
-            looks = {"linestyle": line, "marker": marker, "markersize": size}
-            handles.append(Line2D([], [], color=GREY if several else COLORS[0], label=part, **looks))
+    for part, (prefix, linestyle, marker) in _PARTS.items():
+        looks = {"linestyle": linestyle, "marker": marker, "markersize": size, "linewidth": 1.4}
+        drawn = {run: frame for run, frame in runs.items() if not prefix or f"{prefix}loss" in frame}
+        for run, frame in drawn.items():
+            _require_columns(frame, ["epoch", *(prefix + term for term in _TERMS)])
+            for ax, term in zip(axes, _TERMS, strict=True):
+                ax.plot(frame["epoch"], frame[prefix + term], color=colors[run], **looks)
+        if drawn:
+            color = style.GREY if several else style.COLORS[0]
+            handles.append(Line2D([], [], color=color, label=part, **looks))
     figure.legend(handles=handles, loc="outside lower center", ncols=6)
-    set_head(figure, title)
+    style.set_head(figure, title)
     return figure
 
 
-@figure_style()
+@style.figure_style()
 def plot_rate_distortion(
     frame: pd.DataFrame,
     *,
@@ -95,9 +85,9 @@ def plot_rate_distortion(
         ax: Axes to draw on.
         title: Title.
     """
-    ax = axes_or_new(ax, 6.4, 4.6)
+    ax = style.axes_or_new(ax, 6.4, 4.6)
     runs, colors = _curves(frame, by, hue, [x, y])
-    along = []
+    along = [np.empty((0, 2))]
     for name, color in colors.items():
         seeds = runs[runs["curve"] == name].groupby(by)[[x, y]]
         mean, half = seeds.mean(), seeds.agg(lambda values: mean_interval(values)[1])
@@ -106,8 +96,9 @@ def plot_rate_distortion(
         for i, (value, point) in enumerate(mean.iterrows()):
             text = _named(by, value) if i == 0 else f"{value:g}"
             where = {"xytext": (5, 5), "textcoords": "offset points"}
-            ax.annotate(text, tuple(point), **where, color=_dark(color), fontsize=8.5, path_effects=halo())
-        along.append(Path(mean).interpolated(20).vertices if len(mean) else mean)
+            looks = {"color": _dark(color), "fontsize": 8.5, "path_effects": style.halo()}
+            ax.annotate(text, tuple(point), **where, **looks)
+        along.append(Path(mean).interpolated(20).vertices)
     ax.margins(x=0.12)
     _draw_iso_elbo(ax, np.concatenate(along))
     ax.set(xlabel=f"{_label(x)}\n{_seed_note(runs, by)}", ylabel=_label(y), title=title)
@@ -116,7 +107,7 @@ def plot_rate_distortion(
     return ax
 
 
-@figure_style()
+@style.figure_style()
 def plot_metric(
     frame: pd.DataFrame,
     x: str,
@@ -141,11 +132,11 @@ def plot_metric(
         ax: Axes to draw on.
         title: Title.
     """
-    ax = axes_or_new(ax, 6.4, 4.2)
+    ax = style.axes_or_new(ax, 6.4, 4.2)
     runs, colors = _curves(frame, x, hue, [y])
     look = {"x": x, "y": y, "hue": "curve", "hue_order": list(colors), "palette": colors, "ax": ax}
     look |= {"errorbar": _interval, "marker": "o", "markersize": 5, "markeredgewidth": 0}
-    ends = [(name, value, GREY) for name, value in (baselines or {}).items()]
+    ends = [(name, value, style.GREY) for name, value in (baselines or {}).items()]
     for _, value, color in ends:
         ax.axhline(value, color=color, linestyle=(0, (4, 3)), linewidth=1, zorder=1)
     if pd.api.types.is_numeric_dtype(runs[x]):
@@ -171,7 +162,7 @@ def plot_metric(
     return ax
 
 
-@figure_style()
+@style.figure_style()
 def metric_panels(
     runs: pd.DataFrame,
     x: str,
@@ -179,10 +170,9 @@ def metric_panels(
     *,
     hue: str | None = None,
     baselines: Mapping[str, Mapping[str, float]] | None = None,
-    columns: int = 3,
     title: str | None = None,
 ) -> Figure:
-    """Draw a panel for each metric against a setting that doubles from cell to cell.
+    """Draw a panel for each metric, three in a row, against a setting that doubles from cell to cell.
 
     Args:
         runs: A row per run, with the columns `x`, `seed`, `hue` and the measures; a run without a score is
@@ -191,13 +181,12 @@ def metric_panels(
         measures: Columns of metrics, one for each panel; or column -> label of its vertical axis.
         hue: Column that separates the curves.
         baselines: Column -> label -> value of each horizontal line to compare with.
-        columns: Panels in a row.
         title: Title of the figure.
     """
     labels = measures if isinstance(measures, Mapping) else {measure: _label(measure) for measure in measures}
-    rows = -(-len(labels) // columns)
-    figure = new_figure(3.7 * columns, 3.3 * rows)
-    axes = figure.subplots(rows, columns, squeeze=False).flat
+    rows = -(-len(labels) // 3)
+    figure = style.new_figure(11.1, 3.3 * rows)
+    axes = figure.subplots(rows, 3, squeeze=False).flat
     for ax, (measure, label) in zip(axes, labels.items(), strict=False):
         lines = (baselines or {}).get(measure)
         plot_metric(runs, x, measure, hue=hue, baselines=lines, log2_x=True, ax=ax)
@@ -209,7 +198,7 @@ def metric_panels(
         for ax in figure.axes:
             ax.set_xlabel(_label(x))
         figure.supxlabel(notes.pop(), size=mpl.rcParams["axes.labelsize"])
-    set_head(figure, title)
+    style.set_head(figure, title)
     return figure
 
 
@@ -221,7 +210,7 @@ def _named(column: str, value: object) -> str:
     """The value as a name that stands alone: `fashion_mnist`, but `β = 4`."""
     if isinstance(value, str):
         return value
-    return f"{_label(column)} = {value:g}" if is_number(value) else f"{_label(column)}: {value}"
+    return f"{_label(column)} = {value:g}" if style.is_number(value) else f"{_label(column)}: {value}"
 
 
 def _dark(color: str) -> tuple[float, ...]:
@@ -241,15 +230,13 @@ def _curves(
     """Return the runs that have the measures, with a column `curve` of names, and the colour of each name."""
     keys = [setting, *([] if hue is None else [hue])]
     _require_columns(frame, keys + measures)
-    if "seed" in frame and frame.duplicated([*keys, "seed"]).any():
+    values = pd.Series("", frame.index) if hue is None else frame[hue]
+    order = sorted(values.unique()) if pd.api.types.is_numeric_dtype(values) else list(values.unique())
+    names = {value: _named(str(hue), value) for value in order}
+    runs = frame.assign(curve=values.map(names)).dropna(subset=measures)
+    if "seed" in runs and runs.duplicated([*keys, "seed"]).any():
         raise ValueError(f"several runs share one value of {keys} and seed; keep one of each other setting")
-    if hue is None:
-        return frame.dropna(subset=measures).assign(curve=""), {"": COLORS[0]}
-    values = list(frame[hue].drop_duplicates())
-    values = sorted(values) if pd.api.types.is_numeric_dtype(frame[hue]) else values
-    names = {value: _named(hue, value) for value in values}
-    runs = frame.dropna(subset=measures)
-    return runs.assign(curve=runs[hue].map(names)), {names[v]: color for v, color in palette(values).items()}
+    return runs, dict(zip(names.values(), style.palette(order).values(), strict=True))
 
 
 def _interval(values: pd.Series) -> tuple[float, float]:
@@ -275,11 +262,11 @@ def _draw_iso_elbo(ax: Axes, data: np.ndarray) -> None:
         if end - start < 0.3 * (right - left):  # too short for its name
             continue
         ax.plot([start, end], [total - start, total - end], color="#c9c9c9", linewidth=0.8, zorder=0.5)
-        middles = {at: (at, total - at) for at in (start + margin, end - margin)}
-        away = {at: np.linalg.norm((data - middle) / size, axis=1) for at, middle in middles.items()}
-        at = max(away, key=lambda end: away[end].min(initial=np.inf))
+        ends = (start + margin, end - margin)
+        away = [np.linalg.norm((data - (at, total - at)) / size, axis=1).min(initial=np.inf) for at in ends]
+        at = ends[np.argmax(away)]
         turned = {"rotation": -45, "transform_rotates_text": True, "rotation_mode": "anchor", "ha": "center"}
-        looks = {"fontsize": 8, "color": GREY, "zorder": 0.6, "path_effects": halo()}
+        looks = {"fontsize": 8, "color": style.GREY, "zorder": 0.6, "path_effects": style.halo()}
         ax.text(at, total - at, f"ELBO {-total:g}".replace("-", "−"), **turned, **looks)
     ax.set(xlim=(left, right), ylim=(bottom, top))
     ax.grid(visible=False)
@@ -288,7 +275,7 @@ def _draw_iso_elbo(ax: Axes, data: np.ndarray) -> None:
 def _name_on_right(ax: Axes, ends: Sequence[tuple[str, float, object]]) -> None:
     """Write (name, y, colour) to the right of the axes, moved apart where they would collide."""
     heights = np.array([height for _, height, _ in ends], dtype=float)
-    places = spread_apart(np.zeros(len(ends)), heights, 1.0, 0.05 * float(np.ptp(ax.get_ylim())))
+    places = style.spread_apart(np.zeros(len(ends)), heights, 1.0, 0.05 * float(np.ptp(ax.get_ylim())))
     looks = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": 8.5}
     for (name, _, color), place in zip(ends, places, strict=True):
         ax.text(1.01, place, name, color=color, **looks)

@@ -9,21 +9,12 @@ import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vae_lib.plots.style import (
-    GREY,
-    axes_or_new,
-    figure_style,
-    halo,
-    new_figure,
-    palette,
-    set_head,
-    spread_apart,
-)
+from vae_lib.plots import style
 
 MAX_NAMED = 20  # classes; with more, a scatter plot names none
 
 
-@figure_style()
+@style.figure_style()
 def plot_embedding(
     embedding: np.ndarray,
     labels: np.ndarray,
@@ -46,10 +37,10 @@ def plot_embedding(
         ax: Axes to draw on.
         title: Title, which should name the embedded code (z_mean or z) and n.
     """
-    ax = axes_or_new(ax, 6.4, 5)
+    ax = style.axes_or_new(ax, 6.4, 5)
     classes = range(int(np.max(labels)) + 1) if class_names is None else class_names
     names = np.array([str(name) for name in classes])
-    colors = dict(zip(names, palette([f"class {i}" for i in range(len(names))]).values(), strict=True))
+    colors = dict(zip(names, style.palette([f"class {i}" for i in range(len(names))]).values(), strict=True))
     order = np.random.default_rng(0).permutation(len(embedding))  # no class lies on top of the others
     points, classes = np.asarray(embedding)[order], names[np.asarray(labels).astype(int)[order]]
     named = 1 < len(names) <= MAX_NAMED
@@ -73,7 +64,7 @@ def plot_embedding(
     return ax
 
 
-@figure_style()
+@style.figure_style()
 def plot_latent_organisation(
     pca: np.ndarray,
     tsne: Mapping[float, np.ndarray],
@@ -93,7 +84,7 @@ def plot_latent_organisation(
         class_names: Name of each class.
         title: Title of the figure, which should name data set and split.
     """
-    figure = new_figure(min(10, 3.4 * (1 + len(tsne)) + 1), 4.2)
+    figure = style.new_figure(min(10, 3.4 * (1 + len(tsne)) + 1), 4.2)
     panels = {"PCA": (pca, explained)}
     panels |= {f"t-SNE, perplexity {value:.3g}": (points, None) for value, points in tsne.items()}
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -110,8 +101,8 @@ def plot_latent_organisation(
         "neither the gaps between clusters nor their sizes mean anything."
     )
     lines = textwrap.fill(caption, round(14 * figure.get_figwidth()))
-    figure.supxlabel(lines, x=0.01, ha="left", fontsize=8.5, color=GREY)
-    set_head(figure, title)
+    figure.supxlabel(lines, x=0.01, ha="left", fontsize=8.5, color=style.GREY)
+    style.set_head(figure, title)
     return figure
 
 
@@ -120,7 +111,7 @@ def _name_classes(ax: Axes, points: np.ndarray, classes: np.ndarray, names: np.n
     present = [name for name in names if name in classes]
     centres = np.array([np.median(points[classes == name], axis=0) for name in present])
     extent = np.ptp(points, axis=0).max()
-    heights = spread_apart(*centres.T, 0.03 * extent * max(map(len, present)), 0.06 * extent)
+    heights = style.spread_apart(*centres.T, 0.03 * extent * max(map(len, present)), 0.06 * extent)
     text = {"ha": "center", "va": "center", "fontsize": 8.5, "fontweight": "bold", "color": "#202020"}
     for name, x, y in zip(present, centres[:, 0], heights, strict=True):
-        ax.text(x, y, name, **text, path_effects=halo())
+        ax.text(x, y, name, **text, path_effects=style.halo())

@@ -63,19 +63,19 @@ def reconstruction_grid(
         annotations: A short text under each reconstruction, such as "24.1 dB": n of them, or model name -> n.
         title: Title; what the images are where left out.
     """
-    several = isinstance(reconstruction, Mapping)
-    models = reconstruction if several else {"reconstruction\n(mean of p(x|z))": reconstruction}
-    notes = (annotations if several else {name: annotations for name in models}) or {}
+    if isinstance(reconstruction, Mapping):
+        models, notes = reconstruction, annotations or {}
+        title = title or "Originals, and each model's reconstructions (means of p(x|z))"
+    else:
+        name = "reconstruction\n(mean of p(x|z))"
+        models, notes = {name: reconstruction}, {name: annotations or ()}
     x = _checked(x, 4)
     for name, images in models.items():
         if np.shape(images) != x.shape:
             raise ValueError(f"{name!r} has shape {np.shape(images)}; give the shape of x, {x.shape}")
-    if title is None and several:
-        title = "Originals, and each model's reconstructions (means of p(x|z))"
     sheets = np.stack([_in_rows(_checked(images, 4), n_cols) for images in (x, *models.values())], axis=1)
-    texts = [
-        (notes.get(name) or ())[i : i + n_cols] for i in range(0, len(x), n_cols) for name in ("", *models)
-    ]
+    starts = range(0, len(x), n_cols)
+    texts = [notes.get(name, ())[i : i + n_cols] for i in starts for name in (None, *models)]
     labels = ["original", *models] * len(sheets)
     return _mosaic_figure(sheets.reshape(-1, *sheets.shape[2:]), title=title, row_labels=labels, texts=texts)
 

@@ -7,10 +7,10 @@ import seaborn
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from vae_lib.plots.style import COLORS, GREY, axes_or_new, figure_style
+from vae_lib.plots import style
 
 
-@figure_style()
+@style.figure_style()
 def plot_rate_per_dim(
     rate_per_dim: np.ndarray, *, threshold: float = 0.01, ax: Axes | None = None, title: str | None = None
 ) -> Axes:
@@ -22,13 +22,13 @@ def plot_rate_per_dim(
         ax: Axes to draw on.
         title: Title.
     """
-    ax = axes_or_new(ax, 8, 3.4)
+    ax = style.axes_or_new(ax, 8, 3.4)
     rates = np.asarray(rate_per_dim, dtype=float)
     order = np.argsort(-rates, kind="stable")
     active = rates[order] > threshold
-    colors = np.where(active, COLORS[0], "#c4c4c4")
+    colors = np.where(active, style.COLORS[0], "#c4c4c4")
     ax.bar(np.arange(rates.size), rates[order], color=colors, width=0.8)
-    ax.axhline(threshold, color=GREY, linestyle=":", linewidth=1)
+    ax.axhline(threshold, color=style.GREY, linestyle=":", linewidth=1)
     step = -(-rates.size // 32)
     ax.set_xticks(np.arange(0, rates.size, step), [f"z{dim}" for dim in order[::step]])
     ax.tick_params(axis="x", labelsize=8, rotation=90 if rates.size > 20 else 0, length=0)
@@ -37,12 +37,12 @@ def plot_rate_per_dim(
     ax.set(xlabel=f"latent, by rate{every}", ylabel="rate (nats per image)", title=title)
     ax.set_xlim(-0.7, rates.size - 0.3)
     counts = f"{active.sum()} active (rate > {threshold:g} nats)", f"{(~active).sum()} collapsed"
-    handles = [Patch(color=COLORS[0], label=counts[0]), Patch(color="#c4c4c4", label=counts[1])]
+    handles = [Patch(color=style.COLORS[0], label=counts[0]), Patch(color="#c4c4c4", label=counts[1])]
     ax.legend(handles=handles, loc="upper right", title=f"{rates.sum():.1f} nats in all", alignment="left")
     return ax
 
 
-@figure_style()
+@style.figure_style()
 def plot_factor_matrix(
     matrix: np.ndarray,
     factor_names: Sequence[str],
@@ -66,7 +66,7 @@ def plot_factor_matrix(
     if matrix.ndim != 2 or matrix.shape[1] != len(factor_names):
         raise ValueError(f"matrix has shape {matrix.shape}; give (latent_dim, {len(factor_names)} factors)")
     rows, columns = matrix.shape
-    ax = axes_or_new(ax, 2.6 + 0.75 * columns, 1.4 + 0.3 * rows)
+    ax = style.axes_or_new(ax, 2.6 + 0.75 * columns, 1.4 + 0.3 * rows)
     top = matrix.max() or 1.0
     names = [f"z{dim}" for dim in (range(rows) if dims is None else dims)]
     seaborn.heatmap(

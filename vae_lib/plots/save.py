@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,9 @@ from PIL import Image
 from vae_lib.plots.style import figure_style
 from vae_lib.utils.files import atomic_write, write_together
 
-_PASSES, _STILL = 10, 1e-9  # of the layout: at most so many, until no axes move further than this
-_DECIMALS = 6  # to which positions are rounded, in widths of the figure
+_PASSES, _DECIMALS = 4, 6  # of the layout: each leaves a thousandth of the movement; then it is rounded
 _MARGIN = 0.08  # inches
+_ENLARGE, _MILLISECONDS = 4, 100  # of an animation: pixels for each of a frame's, and time of a frame
 _FIELDS = {"png": {"Software": "vae_lib"}, "svg": {"Creator": "vae_lib", "Date": None}}
 
 
@@ -28,42 +28,36 @@ def save_figure(
     name: str,
     *,
     directory: str | Path = "images",
-    formats: Sequence[str] = ("png", "svg"),
     metadata: Mapping[str, object] | None = None,
     dpi: int = 200,
 ) -> list[Path]:
-    """Write a figure in each format: the same figure gives the same bytes, and all files appear or none.
+    """Write a figure as PNG and SVG: the same figure gives the same bytes, and both files appear or none.
 
     Args:
         figure: The figure; it stays as it is.
         name: File name without its ending, such as "03_rate_distortion".
         directory: Where to write; made if missing.
-        formats: Of "png" and "svg".
         metadata: What the figure shows, such as source, seeds and runs. `source` goes into the field Source
             of both formats, all of it as JSON into the field Description.
         dpi: Pixels per inch of the PNG, and of what is rasterised in the SVG.
 
     Raises:
-        ValueError: If the name could leave the directory, or a format is unknown.
+        ValueError: If the name could leave the directory.
         OSError: If writing fails; the previous files are then untouched.
     """
-    if unknown := sorted(set(formats) - set(_FIELDS)):
-        raise ValueError(f"formats has {unknown}; choose from 'png' and 'svg'")
     fields = {"Title": _checked_name(name), "Description": _describe(metadata)}
     if metadata and "source" in metadata:
         fields["Source"] = str(metadata["source"])
-    paths = {kind: Path(directory) / f"{name}.{kind}" for kind in formats}
     Path(directory).mkdir(parents=True, exist_ok=True)
     with _settled(figure):
         box = figure.get_tightbbox().padded(_MARGIN)
         save = partial(figure.savefig, dpi=dpi, bbox_inches=box, facecolor="white")
-        write_together(
-            {
-                path: partial(save, format=kind, metadata=fields | _FIELDS[kind])
-                for kind, path in paths.items()
-            }
-        )
-    return list(paths.values())
+        writers = {
+            Path(directory) / f"{name}.{kind}": partial(save, format=kind, metadata=fields | fixed)
+            for kind, fixed in _FIELDS.items()
+        }
+        write_together(writers)
+    return list(writers)
 
 
 def save_animation(
@@ -71,18 +65,14 @@ def save_animation(
     name: str,
     *,
     directory: str | Path = "images",
-    seconds_per_frame: float = 0.1,
-    scale: int = 4,
     metadata: Mapping[str, object] | None = None,
 ) -> Path:
-    """Write frames as a GIF that repeats, each pixel `scale` pixels wide; same frames, same bytes.
+    """Write frames as a GIF that repeats, four pixels wide for each of theirs; same frames, same bytes.
 
     Args:
         frames: uint8 images, shape (n, height, width, channels) with 1 (grey) or 3 (RGB) channels.
         name: File name without its ending.
         directory: Where to write; made if missing.
-        seconds_per_frame: Time each frame is shown; GIF counts in hundredths of a second.
-        scale: Whole factor by which the frames are enlarged.
         metadata: What the frames show, as in `save_figure`; stored as JSON in the GIF's comment.
 
     Raises:
@@ -94,11 +84,11 @@ def save_animation(
         raise ValueError(
             f"frames are {frames.dtype} of shape {frames.shape}; give uint8 (n, height, width, 1 or 3)"
         )
-    large = frames.repeat(scale, axis=1).repeat(scale, axis=2)
-    first, *rest = [Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame) for frame in large]
+    large = frames.repeat(_ENLARGE, axis=1).repeat(_ENLARGE, axis=2)
+    first, *rest = [Image.fromarray(frame.squeeze()) for frame in large]
     path = Path(directory) / f"{_checked_name(name)}.gif"
     path.parent.mkdir(parents=True, exist_ok=True)
-    shown = {"duration": round(1000 * seconds_per_frame), "loop": 0, "comment": _describe(metadata).encode()}
+    shown = {"duration": _MILLISECONDS, "loop": 0, "comment": _describe(metadata).encode()}
     atomic_write(path, lambda file: first.save(file, save_all=True, append_images=rest, **shown))
     return path
 
@@ -108,13 +98,8 @@ def _settled(figure: Figure) -> Iterator[None]:
     """Lay the figure out until nothing moves, and hold it so: every save and format then shows the same."""
     engine = figure.get_layout_engine()
     if engine is not None:
-        before = np.inf
-        for _ in range(_PASSES):  # each moves the axes by a thousandth or so of the pass before
+        for _ in range(_PASSES):
             engine.execute(figure)
-            now = np.array([ax.get_position().bounds for ax in figure.axes])
-            if np.abs(now - before).max(initial=0.0) < _STILL:
-                break
-            before = now
         figure.set_layout_engine("none")
         for ax in figure.axes:  # the solver's last bits depend on where its variables lie in memory
             in_layout, place = ax.get_in_layout(), ax.get_position(original=True)
@@ -131,11 +116,8 @@ def _settled(figure: Figure) -> Iterator[None]:
 
 def _describe(metadata: Mapping[str, object] | None) -> str:
     """Return the metadata as canonical JSON, with NumPy values as plain ones."""
-
-    def plain(value: object) -> object:
-        return value.tolist() if hasattr(value, "tolist") else str(value)
-
-    return json.dumps(dict(metadata or {}), sort_keys=True, ensure_ascii=False, default=plain)
+    plain = {"default": lambda value: value.tolist() if hasattr(value, "tolist") else str(value)}
+    return json.dumps(dict(metadata or {}), sort_keys=True, ensure_ascii=False, **plain)
 
 
 def _checked_name(name: str) -> str:

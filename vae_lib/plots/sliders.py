@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 
 import numpy as np
@@ -16,7 +17,7 @@ SIDE = 224  # least height of the image on the screen, in pixels
 
 
 def explore(decode: Callable[[np.ndarray], np.ndarray], z: np.ndarray, rates: np.ndarray, n_sliders: int = 8):
-    """Show the image of a code above a slider for each of the latents that carry most.
+    """Show the image of a code beside a slider for each of the latents that carry most.
 
     Args:
         decode: Codes (n, latent_dim) -> images, uint8 (n, height, width, channels).
@@ -25,38 +26,29 @@ def explore(decode: Callable[[np.ndarray], np.ndarray], z: np.ndarray, rates: np
         n_sliders: How many latents to move, the highest rate first.
 
     Returns:
-        A widget; or, where ipywidgets is missing or VAE_BATCH=1 is set (as for a file that is committed), a
-        figure of the traversals of the same latents.
+        A widget; or, where ipywidgets is missing or VAE_BATCH=1 is set (as for a notebook that is committed),
+        a figure of the traversals of the same latents.
     """
     dims = np.argsort(-rates, kind="stable")[:n_sliders]
-    if os.environ.get("VAE_BATCH") == "1":
-        return _still(decode, z, rates, dims)
     try:
+        if os.environ.get("VAE_BATCH") == "1":
+            raise ImportError("a committed notebook holds no widgets")
         import ipywidgets
     except ImportError:
         return _still(decode, z, rates, dims)
-    return _sliders(ipywidgets, decode, z, rates, dims)
-
-
-def _sliders(ipywidgets, decode, z: np.ndarray, rates: np.ndarray, dims: np.ndarray):
     code = np.array(z, dtype="float32")
     picture = ipywidgets.Image(value=_png(decode(code[None])[0]), format="png")
-    sliders = [
-        ipywidgets.FloatSlider(
-            value=float(np.clip(code[dim], -REACH, REACH)), min=-REACH, max=REACH, step=0.05,
-            description=f"z{dim}", readout_format=".2f",
-            tooltip=f"{rates[dim]:.2f} nats",
-        )
-        for dim in dims
-    ]  # fmt: skip
 
-    def redraw(change) -> None:
-        dim = dims[sliders.index(change["owner"])]
+    def move(dim: int, change: dict) -> None:
         code[dim] = change["new"]  # the others stay what they were, to the bit
         picture.value = _png(decode(code[None])[0])
 
-    for slider in sliders:
-        slider.observe(redraw, names="value")
+    sliders = []
+    for dim in dims:
+        looks = {"description": f"z{dim}", "tooltip": f"{rates[dim]:.2f} nats", "readout_format": ".2f"}
+        start = float(np.clip(code[dim], -REACH, REACH))
+        sliders.append(ipywidgets.FloatSlider(start, min=-REACH, max=REACH, step=0.05, **looks))
+        sliders[-1].observe(partial(move, dim), names="value")
     return ipywidgets.HBox([picture, ipywidgets.VBox(sliders)])
 
 
@@ -70,9 +62,7 @@ def _still(decode, z: np.ndarray, rates: np.ndarray, dims: np.ndarray) -> Figure
 
 
 def _png(image: np.ndarray) -> bytes:
-    """Return an image as a PNG whose every pixel is a square that can be seen."""
-    scale = -(-SIDE // image.shape[0])
-    large = image.repeat(scale, axis=0).repeat(scale, axis=1)
-    buffer = BytesIO()
-    Image.fromarray(large[..., 0] if image.shape[-1] == 1 else large).save(buffer, format="PNG")
+    """Return an image as a PNG whose every pixel is a square large enough to be seen."""
+    scale, buffer = -(-SIDE // image.shape[0]), BytesIO()
+    Image.fromarray(image.repeat(scale, axis=0).repeat(scale, axis=1).squeeze()).save(buffer, format="PNG")
     return buffer.getvalue()
