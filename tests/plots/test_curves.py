@@ -31,12 +31,11 @@ def test_loss_curves_of_several_runs_are_told_apart_by_colour():
     unvalidated = history(5).drop(columns=["val_loss", "val_distortion", "val_rate"])
     figure = plot_loss_curves({"a": history(), "b": unvalidated})
     for ax in figure.axes:
-        assert [line.get_linestyle() for line in ax.lines] == ["--", "--", "-"]
-        assert [line.get_color() for line in ax.lines] == [COLORS[0], COLORS[1], COLORS[0]]
-    handles = figure.legends[0].legend_handles
-    assert texts(figure.legends[0]) == ["a", "b", "train", "validation"]
-    assert [handle.get_color() for handle in handles[:2]] == list(COLORS[:2])
-    assert [handle.get_linestyle() for handle in handles[2:]] == ["--", "-"]
+        assert [line.get_label() for line in ax.lines] == ["a train", "a validation", "b train"]
+    assert texts(figure.legends[0]) == ["a train", "a validation", "b train"]
+    for lines in (figure.axes[2].lines, figure.legends[0].legend_handles):
+        assert [line.get_linestyle() for line in lines] == ["--", "-", "--"]
+        assert [line.get_color() for line in lines] == [COLORS[0], COLORS[0], COLORS[1]]
     with pytest.raises(ValueError, match="lacks the columns"):
         plot_loss_curves(history().drop(columns="rate"))
 
@@ -44,8 +43,8 @@ def test_loss_curves_of_several_runs_are_told_apart_by_colour():
 def test_a_single_epoch_is_drawn_as_points_that_the_legend_tells_apart():
     figure = plot_loss_curves(history()[:1])
     for lines in (*(ax.lines for ax in figure.axes), figure.legends[0].legend_handles):
-        assert [(line.get_marker(), line.get_markersize() > 0) for line in lines] == [("x", 1), ("o", 1)]
-    assert not any(line.get_markersize() for line in plot_loss_curves(history()).axes[0].lines)
+        assert [(line.get_marker(), line.get_fillstyle()) for line in lines] == [("o", "none"), ("o", "full")]
+    assert {line.get_marker() for line in plot_loss_curves(history()).axes[0].lines} == {"None"}
 
 
 def test_rate_per_dim_sorts_latents_and_counts_the_active():

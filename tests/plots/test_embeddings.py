@@ -27,8 +27,8 @@ def test_embedding_colours_and_names_each_class():
 
 def test_embedding_without_meaning_has_no_ticks_and_a_pca_states_its_variance():
     assert len(plot_embedding(*embedding()).get_xticks()) == 0
-    ax = plot_embedding(*embedding(), explained=(0.5, 0.25), legend=False)
-    assert ax.get_xlabel() == "PC 1 (50% of variance)" and ax.get_legend() is None
+    ax = plot_embedding(*embedding(), explained=(0.5, 0.25))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("PC 1 (50% of variance)", "PC 2 (25% of variance)")
     points, _ = embedding(100)
     crowded = plot_embedding(points, np.arange(100))
     assert crowded.get_legend() is None and not crowded.texts
@@ -47,3 +47,4 @@ def test_latent_organisation_warns_of_distances_and_names_code_and_perplexity():
     caption = figure.get_supxlabel().replace("\n", " ")
     assert caption.startswith("z_mean of 60 images") and "distances are not distances" in caption
     assert texts(figure.legends[0]) == ["a", "b", "c"]
+    assert all(ax.get_legend() is None for ax in figure.axes)

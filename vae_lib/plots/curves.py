@@ -4,6 +4,7 @@ Where runs differ only in their seed, a point is their mean and its bar the 95 %
 (Student's t). `style` says how figures look, and why pyplot keeps none of them.
 """
 
+import itertools
 import textwrap
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +14,6 @@ import pandas as pd
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
@@ -24,8 +24,7 @@ from vae_lib.plots import style
 SETTINGS = {"beta": "β", "dataset": "data set", "latent_dim": "latent size"}
 
 _TERMS = {"loss": "loss = distortion + β · rate", "distortion": "distortion", "rate": "rate"}
-# The two parts of a history: prefix of the column, style of the line, marker where there is one epoch only.
-_PARTS = {"train": ("", "--", "x"), "validation": ("val_", "-", "o")}
+_PARTS = {"train": ("", "--"), "validation": ("val_", "-")}  # prefix of the column, style of the line
 
 
 @style.figure_style()
@@ -40,25 +39,21 @@ def plot_loss_curves(
         title: Title of the figure.
     """
     runs = history if isinstance(history, Mapping) else {"": history}
-    several, colors = len(runs) > 1, style.palette(list(runs))
-    size = 4 if all(len(frame) == 1 for frame in runs.values()) else 0  # a line needs two points
-    figure = style.new_figure(10, 3.6)
+    colors, figure = style.palette(list(runs)), style.new_figure(10, 3.6)
     axes = figure.subplots(1, 3)
+    for (run, frame), (part, (prefix, line)) in itertools.product(runs.items(), _PARTS.items()):
+        if part == "validation" and "val_loss" not in frame:
+            continue
+        _require_columns(frame, ["epoch", *(prefix + term for term in _TERMS)])
+        looks = {"color": colors[run], "linestyle": line, "linewidth": 1.4, "label": f"{run} {part}".strip()}
+        if len(frame) == 1:  # a line needs two points
+            looks |= {"marker": "o", "markersize": 5, "fillstyle": "none" if part == "train" else "full"}
+        for ax, term in zip(axes, _TERMS, strict=True):
+            ax.plot(frame["epoch"], frame[prefix + term], **looks)
     for ax, name in zip(axes, _TERMS.values(), strict=True):
         ax.set(title=name, xlabel="epoch", ylabel="nats per image")
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    handles = [Line2D([], [], color=color, label=run) for run, color in colors.items() if several]
-    for part, (prefix, linestyle, marker) in _PARTS.items():
-        looks = {"linestyle": linestyle, "marker": marker, "markersize": size, "linewidth": 1.4}
-        drawn = {run: frame for run, frame in runs.items() if not prefix or f"{prefix}loss" in frame}
-        for run, frame in drawn.items():
-            _require_columns(frame, ["epoch", *(prefix + term for term in _TERMS)])
-            for ax, term in zip(axes, _TERMS, strict=True):
-                ax.plot(frame["epoch"], frame[prefix + term], color=colors[run], **looks)
-        if drawn:
-            color = style.GREY if several else style.COLORS[0]
-            handles.append(Line2D([], [], color=color, label=part, **looks))
-    figure.legend(handles=handles, loc="outside lower center", ncols=6)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     style.set_head(figure, title)
     return figure
 

@@ -21,7 +21,6 @@ def plot_embedding(
     *,
     class_names: Sequence[str] | None = None,
     explained: Sequence[float] | None = None,
-    legend: bool = True,
     ax: Axes | None = None,
     title: str | None = None,
 ) -> Axes:
@@ -33,7 +32,6 @@ def plot_embedding(
         class_names: Name of each class; the index where left out.
         explained: Fractions of variance on the two axes of a PCA, which label them. Without them the axes
             carry no ticks: those of t-SNE have no meaning.
-        legend: Whether to list the classes beside the axes.
         ax: Axes to draw on.
         title: Title, which should name the embedded code (z_mean or z) and n.
     """
@@ -59,8 +57,6 @@ def plot_embedding(
         _name_classes(ax, points, classes, names)
         plt.setp(ax.get_legend_handles_labels()[0], markersize=5, alpha=1)  # those of small points are too
         ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    if named and not legend:
-        ax.get_legend().remove()
     return ax
 
 
@@ -89,12 +85,12 @@ def plot_latent_organisation(
     panels |= {f"t-SNE, perplexity {value:.3g}": (points, None) for value, points in tsne.items()}
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, (name, (points, shares)) in zip(axes, panels.items(), strict=True):
-        looks = {"class_names": class_names, "explained": shares, "legend": False, "title": name}
-        plot_embedding(points, labels, ax=ax, **looks)
+        plot_embedding(points, labels, class_names=class_names, explained=shares, ax=ax, title=name)
         ax.spines[["top", "right"]].set_visible(shares is None)
-    handles, names = axes[0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, names, loc="outside right center")
+    if axes[0].get_legend() is not None:  # one for all panels
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
+        for ax in axes:
+            ax.get_legend().remove()
     caption = (
         f"z_mean of {len(labels):,} images. PCA is linear: what lies near in this plane may lie far apart "
         "in the directions left out. t-SNE keeps neighbours only: its distances are not distances, and "

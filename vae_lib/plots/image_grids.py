@@ -26,12 +26,7 @@ ACCENT = "#e76300"
 
 
 def image_grid(
-    images: np.ndarray,
-    *,
-    n_cols: int = 10,
-    title: str | None = None,
-    row_labels: Sequence[str] = (),
-    col_labels: Sequence[str] = (),
+    images: np.ndarray, *, n_cols: int = 10, title: str | None = None, row_labels: Sequence[str] = ()
 ) -> Figure:
     """Show images row by row; the last row may be ragged.
 
@@ -40,10 +35,8 @@ def image_grid(
         n_cols: Images in a row.
         title: Title.
         row_labels: Label of each row.
-        col_labels: Label of each column.
     """
-    rows = _in_rows(_checked(images, 4), n_cols)
-    return _mosaic_figure(rows, title=title, row_labels=row_labels, col_labels=col_labels)
+    return _mosaic_figure(_in_rows(_checked(images, 4), n_cols), title=title, row_labels=row_labels)
 
 
 def reconstruction_grid(
