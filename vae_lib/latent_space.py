@@ -29,7 +29,7 @@ def embed_tsne(codes: np.ndarray, perplexity: float = 30.0, seed: int = 0) -> np
     Args:
         codes: Shape (n, latent_dim), n more than 3 times the perplexity.
         perplexity: Effective number of neighbours.
-        seed: Of the optimisation; it starts from PCA.
+        seed: Seed of the optimisation, which starts from PCA.
 
     Returns:
         Coordinates (n, 2).
@@ -40,7 +40,8 @@ def embed_tsne(codes: np.ndarray, perplexity: float = 30.0, seed: int = 0) -> np
     """
     if not np.ptp(codes, axis=0).any():
         raise ValueError(
-            f"t-SNE needs codes that differ; received {len(codes)} equal ones: a collapsed model"
+            f"t-SNE needs codes that differ; received {len(codes)} equal ones, as of a collapsed model. "
+            "Embed the codes of a model with active units."
         )
     tsne = TSNE(perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed)
     return tsne.fit_transform(np.asarray(codes, dtype="float32"))
@@ -102,14 +103,14 @@ def interpolate(z_from: np.ndarray, z_to: np.ndarray, steps: int, spherical: boo
     cosine = np.sum(start * end, axis=-1, keepdims=True) / np.maximum(lengths, 1e-12)
     angle = np.arccos(np.clip(cosine, -1.0, 1.0))
     sine = np.sin(angle)
-    straight = (sine < 1e-6) | (lengths < 1e-12)  # one direction, opposite ones or none: there is no one arc
+    straight = (sine < 1e-6) | (lengths < 1e-12)  # one direction, opposite ones or none: no single arc
     safe = np.where(straight, 1.0, sine)
     arc = (np.sin((1.0 - weight) * angle) * start + np.sin(weight * angle) * end) / safe
     return np.where(straight, line, arc)
 
 
 def attribute_direction(z: np.ndarray, has_attribute: np.ndarray) -> np.ndarray:
-    """Return the mean code of images with an attribute less that of images without, shape (latent_dim,).
+    """Return the mean code of images with an attribute minus that of images without, shape (latent_dim,).
 
     Args:
         z: Codes, shape (n, latent_dim).
@@ -121,7 +122,8 @@ def attribute_direction(z: np.ndarray, has_attribute: np.ndarray) -> np.ndarray:
     has_attribute = np.asarray(has_attribute, dtype=bool)
     if has_attribute.all() or not has_attribute.any():
         raise ValueError(
-            f"both kinds of images are needed; received {has_attribute.sum()} of {len(z)} with it"
+            f"`has_attribute` must be true of some images and false of others; it is true of "
+            f"{has_attribute.sum()} of {len(z)}. Pass codes of both kinds."
         )
     return z[has_attribute].mean(axis=0) - z[~has_attribute].mean(axis=0)
 
@@ -135,7 +137,7 @@ def fit_mixture_prior(
         z_train: Codes drawn from q(z|x) of training images, shape (n, latent_dim).
         z_val: The same of validation images.
         n_components: Numbers of components to try.
-        seed: Of the fits.
+        seed: Seed of the fits.
 
     Returns:
         The mixture with the highest mean log-density of `z_val`.

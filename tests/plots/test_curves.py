@@ -27,7 +27,7 @@ def test_loss_curves_draw_three_terms_for_train_and_validation():
     assert texts(figure.legends[0]) == ["train", "validation"] and figure.get_suptitle() == "digits"
 
 
-def test_loss_curves_of_several_runs_are_told_apart_by_colour():
+def test_loss_curves_of_several_runs_differ_in_colour():
     unvalidated = history(5).drop(columns=["val_loss", "val_distortion", "val_rate"])
     figure = plot_loss_curves({"a": history(), "b": unvalidated})
     for ax in figure.axes:
@@ -40,7 +40,7 @@ def test_loss_curves_of_several_runs_are_told_apart_by_colour():
         plot_loss_curves(history().drop(columns="rate"))
 
 
-def test_a_single_epoch_is_drawn_as_points_that_the_legend_tells_apart():
+def test_a_single_epoch_is_drawn_as_points_that_differ_by_part():
     figure = plot_loss_curves(history()[:1])
     for lines in (*(ax.lines for ax in figure.axes), figure.legends[0].legend_handles):
         assert [(line.get_marker(), line.get_fillstyle()) for line in lines] == [("o", "none"), ("o", "full")]

@@ -170,7 +170,7 @@ class RunningLogMeanExp:
 
 # --- Aggregate posterior --------------------------------------------------------------------------------
 def aggregate_posterior(z: ArrayLike, z_mean: ArrayLike, z_log_var: ArrayLike) -> dict[str, float]:
-    """Split the rate into what z tells about x and how far q(z) is from the prior N(0, I).
+    """Split the rate into the information of z about x and the distance of q(z) from the prior N(0, I).
 
     rate = mutual_information + marginal_kl, marginal_kl = total_correlation + dimension_wise_kl: the second
     holds exactly, the first up to the Monte-Carlo error of z, because `rate` is the closed form.

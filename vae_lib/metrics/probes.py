@@ -1,6 +1,6 @@
-"""Representation: what a simple reader gets out of the codes.
+"""Representation: what a simple classifier reads off the codes.
 
-A reader is fitted on the codes of training images and scored on those of held-out ones. Use z_mean for
+It is fitted on the codes of training images and scored on those of held-out ones. Use z_mean for
 both, and give chance (the share of the largest class) beside every accuracy. Arguments that do not fit
 together raise a ValueError that names their shapes.
 """

@@ -48,7 +48,7 @@ def kernel_distance(a: ArrayLike, b: ArrayLike, seed: int = 0) -> tuple[float, f
     """Unbiased squared maximum mean discrepancy with KID's kernel (x.y / n_features + 1)^3.
 
     Both sets are shuffled and cut into ten disjoint blocks. Unlike KID's overlapping subsets, disjoint
-    blocks are independent: the standard error is an honest one and every sample counts once. The
+    blocks are independent: their standard error is valid and every sample counts once. The
     expectation does not depend on n and is 0 for equal distributions, so a value may be negative.
 
     Args:

@@ -1,4 +1,4 @@
-"""What each latent carries: its rate, and what it knows of known factors."""
+"""What each latent carries: its rate, and its information about known factors."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from vae_lib.plots import style
 def plot_rate_per_dim(
     rate_per_dim: np.ndarray, *, threshold: float = 0.01, ax: Axes | None = None, title: str | None = None
 ) -> Axes:
-    """Draw the rate of each latent, largest first, and tell the active ones from the collapsed.
+    """Draw the rate of each latent, largest first; active latents in colour, collapsed ones in grey.
 
     Args:
         rate_per_dim: Mean KL of each latent from the prior in nats, shape (latent_dim,).
@@ -52,7 +52,7 @@ def plot_factor_matrix(
     ax: Axes | None = None,
     title: str | None = None,
 ) -> Axes:
-    """Draw how much each latent tells about each factor: DCI importances or mutual information.
+    """Draw how much each latent says about each factor: DCI importances or mutual information.
 
     Args:
         matrix: Non-negative values, shape (latent_dim, n_factors).

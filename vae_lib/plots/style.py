@@ -1,7 +1,7 @@
 """How the study's figures look: colours, fonts, and the small helpers that every kind of plot needs.
 
-Everything is drawn under `style()`, and `rcParams` are left as they were. pyplot does not keep the figures
-made here, so none is left open and none is shown twice: end a notebook cell with `ax.figure`.
+Everything is drawn under `figure_style()`, and `rcParams` stay as they were. pyplot does not keep the figures
+made here, so none stays open and none is shown twice: end a notebook cell with `ax.figure`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -60,7 +60,7 @@ def figure_style() -> Iterator[None]:
 
 
 def palette(values: Sequence) -> dict:
-    """Give each value its colour: numbers (latent size, beta) an ordered scale, names clear contrasts."""
+    """Return value -> colour: an ordered scale for numbers (latent size, beta), clear contrasts for names."""
     if all(is_number(value) for value in values):
         colors = mpl.colormaps["viridis"](np.linspace(0.0, 0.82, len(values)))
     elif len(values) > len(COLORS):
@@ -83,12 +83,12 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
-    """Give the Axes themselves, or those of a new figure of this size in inches."""
+    """Return the Axes themselves, or those of a new figure of this size in inches."""
     return ax if ax is not None else new_figure(width, height).add_subplot()
 
 
 def set_head(figure: Figure, title: str | None) -> None:
-    """Write the figure's title, if it has one, over its left edge."""
+    """Write the figure's title, if it has one, at its left edge."""
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
 
