@@ -8,7 +8,6 @@ from scipy import special, stats
 
 from vae_lib.metrics import elbo as elbo_module
 from vae_lib.metrics.elbo import (
-    RunningLogMeanExp,
     active_units,
     aggregate_posterior,
     bits_per_dim,
@@ -147,15 +146,6 @@ def test_log_mean_exp_is_the_log_of_the_mean_and_does_not_underflow():
     assert log_mean_exp(np.zeros((2, 3)), axis=0).shape == (3,)
 
 
-def test_streaming_equals_in_memory_at_every_k(model):
-    log_weights = model.log_weights(1000, 0.7, 1.8) - 2000.0  # where exp underflows
-    running = RunningLogMeanExp()
-    for stop in (1, 130, 500, 1000):  # ragged blocks
-        running.update(log_weights[:, running.count : stop])
-        assert running.count == stop
-        np.testing.assert_allclose(running.value, iwae(log_weights[:, :stop]), rtol=1e-14)
-
-
 def test_gaussian_log_prob_sums_over_latents_and_broadcasts():
     rng = np.random.default_rng(0)
     z, mean, log_var = rng.normal(size=(5, 7, 3)), rng.normal(size=(5, 1, 3)), rng.normal(size=3)
@@ -252,7 +242,6 @@ def test_aggregate_posterior_does_not_depend_on_the_block_size(monkeypatch):
         (lambda: active_units(np.zeros((0, 4))), r"none of them empty.*\(0, 4\)"),
         (lambda: gaussian_kl(np.zeros((2, 4)), np.zeros((1, 4))), r"z_log_var \(1, 4\).*same images"),
         (lambda: iwae(np.zeros(5)), r"log_weights.*\(5,\).*None"),
-        (lambda: RunningLogMeanExp().value, r"received 0 blocks.*update"),
         (lambda: gaussian_log_prob(0.0, 0.0, 0.0), r"\(\), \(\), \(\)"),
         (lambda: aggregate_posterior(np.zeros((3, 2)), np.zeros((3, 2)), np.zeros(2)), r"\(2,\)"),
     ],
@@ -260,10 +249,3 @@ def test_aggregate_posterior_does_not_depend_on_the_block_size(monkeypatch):
 def test_bad_arguments_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
-
-
-def test_streaming_refuses_other_images():
-    running = RunningLogMeanExp()
-    running.update(np.zeros((3, 2)))
-    with pytest.raises(ValueError, match=r"3 images; received shape \(1, 2\)"):
-        running.update(np.zeros((1, 2)))

@@ -132,42 +132,6 @@ def iwae(log_weights: ArrayLike) -> np.ndarray:
     return log_mean_exp(log_weights)
 
 
-class RunningLogMeanExp:
-    """`iwae` in constant memory: feed blocks of log-weights, read the bound at any K on the way.
-
-    Example:
-        running = RunningLogMeanExp()
-        for block in blocks:  # each of shape (n, k), k may differ
-            running.update(block)
-        running.value, running.count  # the IWAE-K bound, shape (n,), and K
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._log_sum: np.ndarray | None = None
-
-    def update(self, log_weights: ArrayLike) -> None:
-        """Add a block of log-weights in nats, shape (n, k), of the same n images as before."""
-        (log_weights,) = check_shapes(_ONE_ROW, float, log_weights=(log_weights, "n K"))
-        log_sum = special.logsumexp(log_weights, axis=1)
-        if self._log_sum is not None:
-            if log_sum.shape != self._log_sum.shape:
-                raise ValueError(
-                    f"`log_weights` must keep its {len(self._log_sum)} images; received shape "
-                    f"{log_weights.shape}. Start a new RunningLogMeanExp for other images."
-                )
-            log_sum = np.logaddexp(self._log_sum, log_sum)
-        self._log_sum = log_sum
-        self.count += log_weights.shape[1]
-
-    @property
-    def value(self) -> np.ndarray:
-        """Log-mean-exp of all log-weights so far, nats, shape (n,)."""
-        if self._log_sum is None:
-            raise ValueError("No log-weights yet; received 0 blocks. Call `update` first.")
-        return self._log_sum - np.log(self.count)
-
-
 # --- Aggregate posterior --------------------------------------------------------------------------------
 def aggregate_posterior(z: ArrayLike, z_mean: ArrayLike, z_log_var: ArrayLike) -> dict[str, float]:
     """Split the rate into the information of z about x and the distance of q(z) from the prior N(0, I).
