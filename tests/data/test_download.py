@@ -296,7 +296,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def publish(server, monkeypatch):
-    """Let a data set be published as these bytes, and served as an answer, by default the same bytes."""
+    """Publish a data set as these bytes, and serve an answer, which by default is the same bytes."""
 
     def publish(name, content, answer=None):
         [path] = download._FILES[name]

@@ -130,7 +130,7 @@ def test_an_image_of_another_size_than_the_model_takes_is_measured_but_not_decod
     assert image.size == (200, 12) and image.pixels is None
 
 
-def test_first_frame_is_taken_and_further_ones_are_told(tmp_path):
+def test_the_first_frame_is_used_and_further_ones_are_reported(tmp_path):
     red, blue = (Image.new("RGB", (8, 8), color) for color in ("#ff0000", "#0000ff"))
     red.save(tmp_path / "a.gif", save_all=True, append_images=[blue])
     red.save(tmp_path / "b.gif")

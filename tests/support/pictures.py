@@ -1,4 +1,4 @@
-"""Image files for the tests: whole ones, and one of each fault."""
+"""Image files for the tests: intact ones, and one of each fault."""
 
 import random
 import struct
@@ -19,7 +19,7 @@ def save(path, pixels, **options):
 
 
 def fill(folder, n, start=0, shape=(12, 10, 3)):
-    """Write n different PNG files; give the set of their pixels."""
+    """Write n different PNG files; return the set of their pixels."""
     for i in range(start, start + n):
         save(folder / f"{i:03}.png", noise(i, shape))
     return {noise(i, shape).tobytes() for i in range(start, start + n)}
@@ -37,7 +37,7 @@ def bomb(path):
 
 
 def damage(root):
-    """Put one file of each fault into the folder; give their names."""
+    """Put one file of each fault into the folder; return their number."""
     (root / "zero.png").touch()
     (root / "text.png").write_text("this is no picture")
     for extension in ("png", "jpg", "gif", "bmp", "tif", "webp"):
