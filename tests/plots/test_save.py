@@ -1,5 +1,7 @@
 import contextlib
+import itertools
 import json
+from concurrent.futures import ThreadPoolExecutor
 from xml.etree import ElementTree
 
 import numpy as np
@@ -35,11 +37,12 @@ from vae_lib.plots.save import save_figure
 for name, draw in FIGURES.items():
     save_figure(draw(), name, directory=sys.argv[1], dpi=50)
 """
-    result = run_python(code, tmp_path / "there")
-    assert result.returncode == 0, result.stderr
-    for name, draw in FIGURES.items():
-        for path in save_figure(draw(), name, directory=tmp_path / "here", dpi=50):
-            assert path.read_bytes() == (tmp_path / "there" / path.name).read_bytes(), path.name
+    with ThreadPoolExecutor() as pool:  # both at once
+        there = pool.submit(run_python, code, tmp_path / "there")
+        here = [save_figure(draw(), name, directory=tmp_path, dpi=50) for name, draw in FIGURES.items()]
+    assert there.result().returncode == 0, there.result().stderr
+    for path in itertools.chain.from_iterable(here):
+        assert path.read_bytes() == (tmp_path / "there" / path.name).read_bytes(), path.name
 
 
 def test_saving_leaves_the_figure_as_it_was(tmp_path):
