@@ -59,7 +59,7 @@ FIGURES = {
     "image_grid": lambda: image_grids.image_grid(images(7, 9, 5, 3), n_cols=3, title="noise"),
     "reconstruction": lambda: image_grids.reconstruction_grid(images(3, 8, 8, 1), images(3, 8, 8, 1)),
     "sample": lambda: image_grids.sample_grid(images(4, 8, 8, 1), kind="decoder mean"),
-    "interpolation": lambda: image_grids.interpolation_grid(images(2, 5, 8, 8, 1), ends="original"),
+    "interpolation": lambda: image_grids.interpolation_grid(images(2, 5, 8, 8, 1)),
     "manifold": lambda: image_grids.manifold_grid(images(3, 3, 8, 8, 1), (0.01, 0.5, 0.99)),
     "traversal": lambda: image_grids.traversal_grid(
         images(2, 3, 8, 8, 1), dims=(3, 0), rates=(2.14, 0.5), values=(-2.5, 0, 2.5)

@@ -100,7 +100,7 @@ def _interpolation_figure(context: EvaluationContext, n_pairs: int) -> Figure:
         ends = [np.flatnonzero(y == label)[-1] for label in y[:n_pairs]]
     x_from, x_to = context.images("test", slice(n_pairs)), context.images("test", ends)
     path = context.vae.interpolate(x_from, x_to, y=None if y is None else y[:n_pairs])
-    return image_grids.interpolation_grid(path, ends="reconstruction")
+    return image_grids.interpolation_grid(path)
 
 
 def _latent_figures(context: EvaluationContext) -> dict[str, Figure]:

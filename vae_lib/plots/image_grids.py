@@ -8,7 +8,6 @@ runs from 0, black, to 255, white, in every figure. Titles say what the images a
 import textwrap
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
-from typing import Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -86,26 +85,18 @@ def sample_grid(samples: np.ndarray, *, kind: str, title: str | None = None) -> 
     return image_grid(samples, title=f"{title or 'Samples'}: {KINDS[kind]}, z ~ p(z)")
 
 
-def interpolation_grid(
-    images: np.ndarray, *, ends: Literal["original", "reconstruction"], title: str | None = None
-) -> Figure:
-    """Show paths between pairs of images in latent space, a row each, with both ends framed.
+def interpolation_grid(images: np.ndarray, *, title: str | None = None) -> Figure:
+    """Show paths between pairs of images in latent space, a row each, with both reconstructions framed.
 
     Args:
-        images: uint8, shape (n_pairs, steps, height, width, channels). With ends "original" the first and the
-            last column are the data and the steps between them lead from one reconstruction to the other;
-            with ends "reconstruction" the path is all there is.
-        ends: What the first and the last column show.
+        images: Decoder means, uint8, shape (n_pairs, steps, height, width, channels), from the reconstruction
+            of one image to that of the other.
         title: Title; what the images are where left out.
     """
     images = _checked(images, 5)
-    if ends not in ("original", "reconstruction"):
-        raise ValueError(f"ends is {ends!r}; choose 'original' or 'reconstruction'")
-    inner = np.linspace(0, 1, images.shape[1] - (2 if ends == "original" else 0))
-    labels = [f"t = {value:.2g}" if i == 0 else f"{value:.2g}" for i, value in enumerate(inner)]
-    if ends == "original":
-        labels = ["original A", *labels, "original B"]
-    title = title or f"Interpolation in latent space: decoder means; framed: the {ends}s at both ends"
+    steps = np.linspace(0, 1, images.shape[1])
+    labels = [f"t = {value:.2g}" if i == 0 else f"{value:.2g}" for i, value in enumerate(steps)]
+    title = title or "Interpolation in latent space: decoder means; framed: the reconstructions at both ends"
     figure = _mosaic_figure(images, title=title, col_labels=labels)
     ax, width = figure.axes[0], images.shape[3] * _geometry(*images.shape[2:4])[0]
     height, right = ax.images[0].get_array().shape[:2]
