@@ -37,9 +37,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m tools.execute_notebook", description=__doc__.splitlines()[0]
     )
     preset = os.environ.get("VAE_PRESET", "quick")
-    parser.add_argument(
-        "--preset", default=preset, help="smoke, quick or full (default: VAE_PRESET, or quick)"
-    )
+    parser.add_argument("--preset", default=preset, help="smoke, quick or full (default: quick)")
     parser.add_argument("--out", type=Path, help="folder for an executed copy and its figures")
     options = parser.parse_args(argv)
     if options.preset not in PRESETS:
@@ -80,10 +78,10 @@ def execute(path: Path, preset: str, out: Path | None = None) -> None:
     """
     notebook = read(path)
     before = {} if out else {cell.id: cell.get("outputs", []) for cell in copy.deepcopy(notebook.cells)}
-    settings = {"VAE_PRESET": preset, "VAE_BATCH": "1"}  # no sliders: a file cannot move them
+    environment = {**os.environ, "VAE_PRESET": preset, "VAE_BATCH": "1"}  # without sliders
     if out:
         out.mkdir(parents=True, exist_ok=True)
-        settings["VAE_IMAGES_DIR"] = str(out.resolve() / "images")
+        environment["VAE_IMAGES_DIR"] = str(out.resolve() / "images")
     start = time.monotonic()
 
     def announce(cell, cell_index):
@@ -98,9 +96,7 @@ def execute(path: Path, preset: str, out: Path | None = None) -> None:
         coalesce_streams=True,  # how printed text is split is a matter of timing
         record_timing=False,
         store_widget_state=False,
-    ).execute(
-        env={**os.environ, **settings}, stderr=DEVNULL
-    )  # the kernel's own warnings; a cell's are outputs
+    ).execute(env=environment, stderr=DEVNULL)  # warnings of the kernel itself; those of cells are outputs
 
     notebook.metadata["stamp"] = {"code_sha256": code_sha256(notebook), "preset": preset}
     notebook.metadata["language_info"].pop("version", None)
