@@ -35,8 +35,8 @@ def main() -> None:
             super().__init__(*arguments)
             self.vae.reseed = lambda seed, step: None
 
-        def _save(self, began):
-            return time.perf_counter()
+        def _save(self, at_end):
+            pass
 
     data = load_dataset(options.dataset).subset(n_train=options.n_train)
     config = TrainConfig(dataset=options.dataset, epochs=options.repeats + 1)

@@ -6,16 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vae_lib.config import ANNEALING, LIKELIHOOD_NAMES, TrainConfig, annealed_beta
+from vae_lib.config import EvaluationConfig, TrainConfig
 from vae_lib.models.likelihoods import LIKELIHOODS
 from vae_lib.utils.errors import InputError
+
+CHOICES = {name: field.metadata["choices"] for name, field in TrainConfig.__dataclass_fields__.items()}
 
 configs = st.builds(
     TrainConfig,
     dataset=st.text(min_size=1).filter(str.strip),
     latent_dim=st.integers(1, 4096),
     beta=st.floats(0, 1e6),
-    likelihood=st.sampled_from(LIKELIHOOD_NAMES),
+    likelihood=st.sampled_from(CHOICES["likelihood"]),
     epochs=st.integers(1, 1000),
     learning_rate=st.floats(1e-8, 1.0),
     weight_decay=st.floats(0.0, 10.0),
@@ -56,6 +58,7 @@ def test_run_name_says_what_it_is_and_its_hash_covers_everything():
         *[("learning_rate", value) for value in (0, -1e-3, float("nan"))],
         *[("weight_decay", value) for value in (-0.1, float("inf"), "much")],
         *[("likelihood", "gauss"), ("annealing", "exponential"), ("dataset", ""), ("dataset", " ")],
+        *[("prior", None), ("network", "cnn"), ("binarize", 1), ("conditional", "yes"), ("dataset", 3)],
         *[("image_size", 0), ("n_train", 0), ("width", 0), ("dense_units", 10**9)],
     ],
 )
@@ -88,11 +91,11 @@ def test_difference_names_both_values():
 
 
 def test_the_likelihoods_named_here_are_those_there_are():
-    assert set(LIKELIHOOD_NAMES) == set(LIKELIHOODS)
+    assert set(CHOICES["likelihood"]) == set(LIKELIHOODS)
 
 
 def test_annealing_that_would_not_finish_is_refused():
-    for kind in ANNEALING[1:]:
+    for kind in CHOICES["annealing"][1:]:
         assert TrainConfig(annealing=kind, epochs=4, anneal_epochs=2)
         for length in (0, 4, 5):
             with pytest.raises(InputError, match="finish"):
@@ -113,17 +116,20 @@ def test_numbers_of_numpy_are_numbers():
     assert config == TrainConfig(latent_dim=8, beta=4.0) and json.dumps(config.to_dict())
 
 
-def test_linear_annealing_rises_evenly_and_stays():
-    betas = [annealed_beta(step, 4.0, "linear", 10) for step in range(15)]
-    np.testing.assert_allclose(betas[:11], np.linspace(0, 4, 11))
-    assert betas[11:] == [4.0] * 4
+def test_help_lists_every_field_with_its_meaning():
+    for kind in (TrainConfig, EvaluationConfig):
+        for name, field in kind.__dataclass_fields__.items():
+            assert f"{name}: {field.metadata['help']}" in kind.__doc__
 
 
-def test_cyclical_annealing_rises_over_half_of_each_cycle():
-    betas = [annealed_beta(step, 2.0, "cyclical", 8) for step in range(16)]
-    np.testing.assert_allclose(betas[:8], [0, 0.5, 1, 1.5, 2, 2, 2, 2])
-    assert betas[8:] == betas[:8]
+def test_defaults_and_their_order_stay_since_names_of_runs_depend_on_them():
+    assert TrainConfig().run_name("abc") == "fashion_mnist-z16-b1-s0-d2e713f2"
+    assert list(TrainConfig().to_dict())[:3] == ["dataset", "latent_dim", "beta"]
 
 
-def test_without_annealing_beta_is_beta():
-    assert annealed_beta(0, 3.0, "none", 0) == 3.0
+@pytest.mark.parametrize(("field", "value"), [("seeds", (0,)), ("n_samples", 0), ("iwae_k", 2.5)])
+def test_bad_evaluations_are_refused_with_field_and_value(field, value):
+    with pytest.raises(InputError, match=field) as error:
+        EvaluationConfig(**{field: value})
+    assert repr(value) in str(error.value)
+    assert EvaluationConfig().to_dict()["seeds"] == [0, 1, 2]

@@ -4,19 +4,16 @@ TensorFlow is imported inside the commands, so that `--help` and bad options are
 """
 
 import argparse
+import dataclasses
 import sys
 import time
 import warnings
 from pathlib import Path
 
-from vae_lib.config import CHOICES, STUDIES, TrainConfig
-from vae_lib.utils.errors import InputError
+from vae_lib.config import STUDIES, TrainConfig
+from vae_lib.utils.errors import DivergenceError, InputError
 from vae_lib.utils.runtime import start_tensorflow
 from vae_lib.utils.signals import Terminated
-
-MAX_THREADS = 1024
-_SHARED = ("epochs", "batch_size", "image_size", "n_train")  # by all cells of a study of one's own
-_DEFAULTS = TrainConfig()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -36,13 +33,15 @@ def main(argv: list[str] | None = None) -> int:
             return options.command(options)
     except InputError as error:
         return _fail(error, 2)
+    except DivergenceError as error:
+        return _fail(error, 1)
     except KeyboardInterrupt:
         return _fail("interrupted: the same command resumes the run", 130)
     except Terminated:
         return _fail("terminated: the same command resumes the run", 143)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}; mend that and give the same command again", 1)
+        return _fail(f"{where}{error.strerror or error}; fix this and run the command again", 1)
 
 
 def _fail(message, code: int) -> int:
@@ -58,159 +57,13 @@ def _underscored(argument: str) -> str:
     return f"--{name.replace('-', '_')}{equals}{value}"
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
-    parser = _Parser(prog="vae_lib", description="Train, evaluate and sample variational autoencoders.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    _add_train(commands)
-    _add_evaluate(commands)
-    _add_sample(commands)
-    _add_encode(commands)
-    _add_study(commands)
-    return parser
+def _integer(low: int, high: int):
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"must be an integer from {low} to {high}; received {text!r}")
+        return int(text)
 
-
-def _add_train(commands) -> None:
-    train = commands.add_parser(
-        "train",
-        help="train a VAE; an unfinished run is resumed, a finished one is not trained twice",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    source = train.add_mutually_exclusive_group()
-    source.add_argument(
-        "--dataset",
-        default=_DEFAULTS.dataset,
-        help="mnist, fashion_mnist, cifar10, digits, sprites or color_sprites",
-    )
-    source.add_argument("--data", metavar="PATH", help="a folder of images of your own, or an .npz file")
-    for name, kind, text in (
-        ("latent_dim", int, "size of z"),
-        ("beta", float, "weight of the rate (KL); 0 gives a plain autoencoder"),
-        ("epochs", int, "passes over the training images"),
-        ("batch_size", int, "images per step"),
-        ("learning_rate", float, "peak of the cosine schedule"),
-        ("weight_decay", float, "of AdamW; more for long trainings"),
-        ("anneal_epochs", float, "epochs until beta is reached, or length of a cycle"),
-        ("width", int, "channels of the first convolution"),
-        ("dense_units", int, "units of the dense layers"),
-        ("image_size", int, "resize and crop images to this side"),
-        ("n_train", int, "train on the first n images"),
-        ("seed", int, "of weights, order and noise"),
-    ):
-        train.add_argument(f"--{name}", type=kind, default=getattr(_DEFAULTS, name), metavar="N", help=text)
-    for name, text in (
-        ("likelihood", "p(x|z)"),
-        ("prior", "p(z): N(0, I), or a flow that is learned"),
-        ("network", "encoder and decoder"),
-        ("annealing", "of beta"),
-    ):
-        train.add_argument(f"--{name}", choices=CHOICES[name], default=getattr(_DEFAULTS, name), help=text)
-    train.add_argument("--conditional", action="store_true", help="give the model the labels")
-    train.add_argument("--binarize", action="store_true", help="draw binary pixels (likelihood bernoulli)")
-    train.add_argument("--skip_bad", action="store_true", help="pass over images that cannot be read")
-    train.add_argument("--name", help="of the run directory; made from the config if not given")
-    train.add_argument("--fresh", action="store_true", help="discard an earlier run of the same name")
-    train.add_argument("--threads", type=int, default=0, help="processor threads; 0 takes all")
-    train.add_argument("--verbose", type=int, choices=(0, 1, 2), default=1, help="1: bar, 2: line per epoch")
-    _add_places(train)
-    train.set_defaults(command=_train)
-
-
-def _add_evaluate(commands) -> None:
-    evaluate = commands.add_parser(
-        "evaluate",
-        help="score a run on the test images; write a table, a JSON file and figures",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    evaluate.add_argument("run", help="run directory, or its name")
-    evaluate.add_argument("--num_samples", type=_positive, default=10, help="images in each figure")
-    evaluate.add_argument(
-        "--quick",
-        action="store_true",
-        help="only the scores of the training's end: no classifier, no scores of samples",
-    )
-    evaluate.add_argument("--skip_bad", action="store_true", help="pass over images that cannot be read")
-    evaluate.add_argument("--out", type=Path, help="folder for figures and JSON [images/RUN]")
-    _add_places(evaluate)
-    evaluate.set_defaults(command=_evaluate)
-
-
-def _add_sample(commands) -> None:
-    sample = commands.add_parser(
-        "sample",
-        help="generate images from the prior",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    sample.add_argument("run", help="run directory, or its name")
-    sample.add_argument("--num_samples", type=_positive, default=16, help="images to generate")
-    sample.add_argument("--temperature", type=float, default=1.0, help="standard deviation of z")
-    sample.add_argument("--draw", action="store_true", help="draw pixels from p(x|z) in place of its mean")
-    sample.add_argument("--label", help="class to generate, by name or number, for a conditional model")
-    sample.add_argument("--seed", type=_seed, default=0, help="of the draws")
-    sample.add_argument("--out", type=Path, help="folder for the images [images/RUN/samples]")
-    _add_places(sample)
-    sample.set_defaults(command=_sample)
-
-
-def _add_encode(commands) -> None:
-    encode = commands.add_parser(
-        "encode",
-        help="write the codes of all images, z_mean and z_log_var, to an .npz file",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    encode.add_argument("run", help="run directory, or its name")
-    encode.add_argument("--skip_bad", action="store_true", help="pass over images that cannot be read")
-    encode.add_argument("--out", type=Path, help="folder for codes.npz [images/RUN]")
-    _add_places(encode)
-    encode.set_defaults(command=_encode)
-
-
-def _add_study(commands) -> None:
-    study = commands.add_parser(
-        "study",
-        help="train and score every cell of a study that is not done yet; write its table and figures",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    cells = study.add_mutually_exclusive_group()
-    cells.add_argument("--preset", choices=STUDIES, default="quick", help="which cells")
-    cells.add_argument("--dataset", help="a data set by name, for a study of your own")
-    cells.add_argument("--data", metavar="PATH", help="a folder of images of your own, or an .npz file")
-    for name, kind, text in (
-        ("latent_dim", int, "sizes of z, compared at the first beta"),
-        ("beta", float, "weights of the rate, compared at the last size"),
-    ):
-        default = [getattr(_DEFAULTS, name)]
-        study.add_argument(f"--{name}", type=kind, nargs="+", metavar="N", help=f"{text} {default}")
-    study.add_argument("--seeds", type=_positive, metavar="N", help="runs of each cell [3]")
-    for name in _SHARED:
-        default = getattr(_DEFAULTS, name)
-        study.add_argument(f"--{name}", type=int, metavar="N", help=f"as for train [{default}]")
-    study.add_argument("--jobs", type=_positive, default=2, help="worker processes, each on one thread")
-    study.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="only the I-th of N parts")
-    study.add_argument("--dry_run", action="store_true", help="say what is left to do and how long it takes")
-    study.add_argument("--stand_ins", action="store_true", help="take embedded images where real ones lack")
-    study.add_argument("--out", type=Path, help="folder for table and figures [images/study/NAME]")
-    _add_places(study)
-    study.set_defaults(command=_study, models_dir=Path("models/study"))
-
-
-def _add_places(parser) -> None:
-    parser.add_argument(
-        "--data_dir", type=Path, default=Path("data"), help="where data sets are looked for first"
-    )
-    parser.add_argument("--models_dir", type=Path, default=Path("models"), help="where runs are kept")
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= 10_000:
-        raise argparse.ArgumentTypeError(f"must be an integer from 1 to 10000; received {text!r}")
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) >= 2**31:
-        raise argparse.ArgumentTypeError(f"must be an integer from 0 to {2**31 - 1}; received {text!r}")
-    return int(text)
+    return parse
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -220,30 +73,105 @@ def _shard(text: str) -> tuple[int, int]:
     return int(number), int(of)
 
 
+def _option(text: str, default=None, metavar: str | None = "N", **settings) -> dict:
+    """Return what argparse needs of an option; its default, if it has one, stands in the help text."""
+    text = text if default is None else f"{text} [{default}]"
+    return {"help": text, "default": default, "metavar": metavar, **settings}
+
+
+def _flag(text: str) -> dict:
+    return {"help": text, "action": "store_true"}
+
+
+def _of_field(field) -> dict:
+    """Return what argparse needs of a field of TrainConfig."""
+    text, kind, choices = (field.metadata[name] for name in ("help", "kind", "choices"))
+    metavar = None if choices else "NAME" if kind is str else "N"
+    if kind is bool:
+        return _flag(text)
+    return _option(text, field.default, metavar, type=kind, choices=choices)
+
+
+_FIELDS = {name: _of_field(field) for name, field in TrainConfig.__dataclass_fields__.items()}
+_SHARED = ("epochs", "batch_size", "image_size", "n_train")  # by all cells of a study
+_COUNT = _integer(1, 10_000)
+_OPTIONS = {
+    **_FIELDS,
+    "run": _option("run directory, or its name", metavar=None),
+    "data": _option("your own images: a folder, or an .npz file", metavar="PATH"),
+    "preset": _option("which cells", "quick", None, choices=STUDIES),
+    "seeds": _option("runs of each cell [3]", type=_COUNT),
+    "jobs": _option("worker processes, each on one thread", 2, type=_COUNT),
+    "shard": _option("only the I-th of N parts", "1/1", "I/N", type=_shard),
+    "dry_run": _flag("say what is left to do and how long it takes"),
+    "stand_ins": _flag("use embedded images where real ones are unavailable"),
+    "num_samples": _option("images in each figure", 10, type=_COUNT),
+    "quick": _flag("only the scores of the training's end, without a classifier"),
+    "temperature": _option("standard deviation of z", 1.0, type=float),
+    "draw": _flag("draw pixels from p(x|z) instead of its mean"),
+    "label": _option("class to generate, by name or number, for a conditional model", metavar="CLASS"),
+    "skip_bad": _flag("pass over images that cannot be read"),
+    "name": _option("of the run directory, else made from config and data", metavar="NAME"),
+    "fresh": _flag("discard an earlier run of the same name"),
+    "threads": _option("processor threads; 0 uses all", 0, type=_integer(0, 1024)),
+    "verbose": _option("1: bar, 2: line per epoch", 1, None, type=int, choices=(0, 1, 2)),
+    "out": _option("folder for figures and scores [images/RUN]", metavar="PATH", type=Path),
+    "data_dir": _option("where data sets are looked for first", "data", "PATH", type=Path),
+    "models_dir": _option("where runs are kept", "models", "PATH", type=Path),
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = _Parser(prog="vae_lib", description="Train, evaluate and sample variational autoencoders.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def add(function, text: str, *names, **changes) -> None:
+        """Add a command; options in a tuple exclude each other, and `changes` overrides the table above."""
+        command = commands.add_parser(function.__name__.strip("_"), help=text, description=text)
+        command.set_defaults(command=function)
+        for name in (*names, "data_dir", "models_dir"):
+            group = command.add_mutually_exclusive_group() if isinstance(name, tuple) else command
+            for option in name if isinstance(name, tuple) else (name,):
+                flag = option if option == "run" else f"--{option}"
+                group.add_argument(flag, **_OPTIONS[option] | changes.get(option, {}))
+
+    fields = [name for name in _FIELDS if name != "dataset"]
+    text = "train a VAE; an unfinished run is resumed, a finished one is not trained twice"
+    add(_train, text, ("dataset", "data"), *fields, "skip_bad", "name", "fresh", "threads", "verbose")
+    text = "score a run on the test images; write a table, a JSON file and figures"
+    add(_evaluate, text, "run", "num_samples", "quick", "skip_bad", "out")
+    names = ("run", "num_samples", "temperature", "draw", "label", "seed", "out")
+    changes = {"num_samples": _option("images to generate", 16), "seed": _option("seed of the draws", 0)}
+    changes["out"] = {"help": "folder for the images [images/RUN/samples]"}
+    add(_sample, "generate images from the prior", *names, **changes)
+    text = "write the codes of all images, z_mean and z_log_var, to an .npz file"
+    add(_encode, text, "run", "skip_bad", "out", out={"help": "folder for codes.npz [images/RUN]"})
+    text = "train and score the cells of a study that are not done yet; write its table and figures"
+    names = (("preset", "dataset", "data"), "latent_dim", "beta", "seeds", *_SHARED)
+    changes = {name: {"default": None} for name in _SHARED}
+    changes["dataset"] = _option("a data set to study in place of a preset", metavar="NAME")
+    changes["latent_dim"] = _option("sizes of z, compared at the first beta [16]", nargs="+")
+    changes["beta"] = _option("weights of the rate, compared at the last size [1.0]", nargs="+")
+    changes["out"] = {"help": "folder for table and figures [images/study/NAME]"}
+    changes["models_dir"] = _option("where runs are kept", "models/study", "PATH")
+    add(_study, text, *names, "jobs", "shard", "dry_run", "stand_ins", "out", **changes)
+    return parser
+
+
 def _train(options) -> int:
-    fields = {name: getattr(options, name, None) for name in _DEFAULTS.to_dict()}
-    config = TrainConfig(**{**fields, "dataset": _dataset(options)})
-    if not 0 <= options.threads <= MAX_THREADS:
-        raise InputError(f"threads must be from 0 to {MAX_THREADS}; received {options.threads}")
+    fields = {name: getattr(options, name) for name in _FIELDS}
+    config = TrainConfig(**fields | {"dataset": _dataset(options)})
     data = _load(config, options)
     start_tensorflow(options.threads)
-    from vae_lib.training.trainer import DivergenceError, train
+    from vae_lib.evaluation.metric_table import score_table, training_scores
+    from vae_lib.training.trainer import train
 
-    began = time.time()
-    try:
-        run = train(
-            config,
-            data,
-            models_dir=options.models_dir,
-            name=options.name,
-            fresh=options.fresh,
-            verbose=options.verbose,
-        )
-    except DivergenceError as error:
-        return _fail(error, 1)
-    print(_table(run.metrics, run.data["source"]))
+    began, settings = time.time(), {name: getattr(options, name) for name in ("name", "fresh", "verbose")}
+    run = train(config, data, models_dir=options.models_dir, **settings)
+    _print_scores(score_table(training_scores(run.metrics, ["test"])), run.data["source"])
     if (run.directory / "metrics.json").stat().st_mtime < began:
-        print("it was finished before, and nothing was trained now: --fresh starts anew")
+        print("it was finished before, so nothing was trained: --fresh starts again")
     if config.beta == 0:
         print("beta 0: a plain autoencoder; the rate was not trained, so samples from the prior mean little")
     print(f"run: {run.directory}")
@@ -255,22 +183,16 @@ def _evaluate(options) -> int:
     data = _images_of(run, options)
     out = options.out or Path("images") / run.name
     start_tensorflow()
-    from vae_lib.evaluation.metric_table import as_text
-    from vae_lib.evaluation.report import make_report
+    from vae_lib.evaluation.report import write_report
 
     models_dir = None if options.quick else options.models_dir
-    scores, table = make_report(run, data, out, options.num_samples, models_dir)
-    if table is None:
-        print(_table(scores, data.source))
-    else:
-        print(
-            f"test images of {data.source}; ± is a 95 % interval over evaluation seeds\n\n{as_text(table)}\n"
-        )
+    _print_scores(write_report(run, data, out, options.num_samples, models_dir), data.source)
     print(f"figures and evaluation.json: {out}")
     return 0
 
 
 def _sample(options) -> int:
+    TrainConfig.check("seed", options.seed)
     if not 0 <= options.temperature < 1e3:
         raise InputError(f"temperature must lie between 0 and 1000; received {options.temperature}")
     run = _find(options)
@@ -302,7 +224,7 @@ def _images_of(run, options):
     if data.subset(n_train=run.config.n_train).fingerprint() != run.data["fingerprint"]:
         raise InputError(
             f"the images of {run.config.dataset!r} ({data.source}) are not those that {run.name} was trained "
-            f"on ({run.data['source']}): put those back, or train anew"
+            f"on ({run.data['source']}): restore those, or train again"
         )
     return data
 
@@ -311,56 +233,47 @@ def _study(options) -> int:
     from concurrent.futures.process import BrokenProcessPool
 
     from vae_lib.study.grids import STUDY_EVALUATION, shard, unique_configs
-    from vae_lib.study.runner import StudyPaths, run_study
-
-    studied = _comparisons(options)
-    start_tensorflow(1)  # as in the workers, so that a classifier trained here is one of theirs
-    configs = shard(unique_configs(studied), *options.shard)
-    if options.dry_run:
-        from vae_lib.study.estimate import as_text, seconds_of
-
-        places = StudyPaths(str(options.data_dir), str(options.models_dir), options.stand_ins)
-        print(as_text(configs, seconds_of(configs, places, _tell), options.jobs))
-        return 0
-    from vae_lib.evaluation.report import ensure_writable
     from vae_lib.study.report import write_report
-    from vae_lib.utils.files import safe_name
+    from vae_lib.study.runner import StudyPaths, estimate, run_study
+    from vae_lib.utils.files import ensure_writable, safe_name
 
+    comparisons = _comparisons(options)
+    start_tensorflow(1)  # as in the workers, so that a classifier trained here is one of theirs
+    configs = shard(unique_configs(comparisons), *options.shard)
+    paths = StudyPaths(str(options.data_dir), str(options.models_dir), options.stand_ins)
+    if options.dry_run:
+        print(estimate(configs, paths, options.jobs))
+        return 0
     own = options.data or options.dataset
     if own:  # one error, and not one a cell
-        first = unique_configs(studied)[0]
-        StudyPaths(str(options.data_dir), "", options.stand_ins).load(first.dataset, first.image_size)
+        paths.load(configs[0])
     out = options.out or Path("images/study") / (safe_name(Path(own)) if own else options.preset)
     ensure_writable(out)
-    places = {"data_dir": options.data_dir, "models_dir": options.models_dir, "stand_ins": options.stand_ins}
+    settings = {"n_jobs": options.jobs, "evaluation": STUDY_EVALUATION, "progress": True}
     try:
-        table = run_study(configs, n_jobs=options.jobs, protocol=STUDY_EVALUATION, tell=_tell, **places)
+        table = run_study(configs, **settings, **dataclasses.asdict(paths))
     except BrokenProcessPool:
-        return _fail("a worker was killed, perhaps for memory: the same command goes on; try --jobs 1", 1)
+        return _fail("a worker was killed, perhaps for memory: run the command again with --jobs 1", 1)
     if options.shard == (1, 1):
-        print(write_report(table, studied, out))
+        print(write_report(table, comparisons, out))
     else:
         print("this part is done; when all are, the same command without --shard writes table and figures")
     return 0 if (table["status"] == "finished").all() else 1
 
 
 def _comparisons(options) -> dict[str, list[TrainConfig]]:
-    """Return what a study compares: a preset, or sizes and betas of one's own."""
-    from vae_lib.study.grids import comparisons, sweep
+    """Return what a study compares: a preset, or sizes and betas on the user's choice of data."""
+    from vae_lib.study.grids import preset_comparisons, sweep
 
     names = ("latent_dim", "beta", "seeds", *_SHARED)
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.data is None and options.dataset is None:
         if given:
             raise InputError(f"--{next(iter(given))} needs --data or --dataset: a preset has its own")
-        return comparisons(options.preset)
-    sizes, betas = (given.pop(name, [getattr(_DEFAULTS, name)]) for name in ("latent_dim", "beta"))
+        return preset_comparisons(options.preset)
+    sizes, betas = (given.pop(name, [_FIELDS[name]["default"]]) for name in ("latent_dim", "beta"))
     n_seeds = given.pop("seeds", 3)
     return sweep(TrainConfig(dataset=_dataset(options), **given), sizes, betas, n_seeds)
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _labels(run, label: str | None, n: int) -> list[int] | None:
@@ -381,7 +294,7 @@ def _labels(run, label: str | None, n: int) -> list[int] | None:
 
 
 def _dataset(options) -> str:
-    """Return what to train on: a name, or a path, even one that is spelt like a name."""
+    """Return what to train on: a name or a path, with `./` before a path that is spelt like a name."""
     from vae_lib.data.loading import known_name
 
     if options.data is None:
@@ -393,9 +306,8 @@ def _dataset(options) -> str:
 def _load(config: TrainConfig, options):
     from vae_lib.data.loading import load_dataset
 
-    return load_dataset(
-        config.dataset, options.data_dir, image_size=config.image_size, skip_bad=options.skip_bad
-    )
+    settings = {"image_size": config.image_size, "skip_bad": options.skip_bad}
+    return load_dataset(config.dataset, options.data_dir, **settings)
 
 
 def _find(options):
@@ -405,17 +317,8 @@ def _find(options):
     return load_run(path if path.is_dir() or len(path.parts) > 1 else options.models_dir / path)
 
 
-_SCORES = ("elbo", "elbo_standard_error", "distortion", "rate", "bits_per_dim", "mse", "psnr")
+def _print_scores(table, source: str) -> None:
+    from vae_lib.evaluation.metric_table import as_text
 
-
-def _table(scores: dict, source: str) -> str:
-    """Return the test scores as lines with units and what is better."""
-    from vae_lib.evaluation.metric_table import HIGHER, LOWER, MEASURES, as_number
-
-    lines = [f"{scores['test_n']:,} test images of {source}"]
-    for name in _SCORES:
-        if f"test_{name}" in scores:
-            unit, better = MEASURES[name]
-            arrow = {HIGHER: "  (higher is better)", LOWER: "  (lower is better)"}.get(better, "")
-            lines.append(f"  {name:<20}{as_number(scores[f'test_{name}']):>12}  {unit}{arrow}")
-    return "\n".join(lines)
+    seeds = "; ± is a 95 % interval over evaluation seeds" if table["half_width"].notna().any() else ""
+    print(f"test images of {source}{seeds}\n\n{as_text(table)}\n")

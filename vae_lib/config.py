@@ -1,10 +1,14 @@
-"""TrainConfig: everything that a run's result depends on, and nothing else."""
+"""The options of an experiment: meaning, default, allowed values, and which of them go together.
+
+Each option is described once, beside its default: validation, the command line and `help()` read it there.
+"""
 
 import dataclasses
 import hashlib
 import json
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -12,106 +16,117 @@ from vae_lib.utils.errors import InputError
 
 RESULTS_VERSION = 2  # raise it when the same config would give other numbers
 
-LIKELIHOOD_NAMES = ("bernoulli", "discretized_logistic")
-
-PRIORS = ("normal", "flow")
-
-NETWORKS = ("conv", "mlp")
-
 MIN_SIDE, MAX_SIDE, MAX_CHANNELS = 8, 128, 4  # of images, in pixels: what the networks take
 
-ANNEALING = ("none", "linear", "cyclical")
-
-STUDIES = ("smoke", "quick", "full")  # of `presets.comparisons`
+STUDIES = ("smoke", "quick", "full")  # of `study.grids.comparisons`
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """One experiment. Every field is JSON-able, and every field changes the result.
+def _option(default, text: str, kind: type, allowed: str, fits: Callable, choices: tuple | None = None):
+    """Return a dataclass field; a default of None makes it optional."""
+    metadata = {"help": text, "kind": kind, "allowed": allowed, "fits": fits, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
 
-    Attributes:
-        dataset: A known name (`mnist`, `fashion_mnist`, ...) or the path of an image folder or .npz file.
-        latent_dim: Size of z.
-        beta: Weight of the rate (KL) against the distortion; 0 gives an autoencoder that ignores the rate.
-        likelihood: `discretized_logistic` (8-bit pixels, has bits per dim) or `bernoulli`.
-        prior: `normal`, N(0, I), or `flow`, a small normalising flow learned with the model.
-        network: `conv`, strided convolutions, or `mlp`, two dense layers each way.
-        conditional: Give encoder and decoder the label, for generation by label.
-        binarize: Draw binary pixels with the grey levels as probabilities, anew at every step.
-        epochs: Passes over the training images.
-        batch_size: Images per gradient step.
-        learning_rate: Peak of Adam's schedule: a short warm-up, then a cosine down to zero.
-        weight_decay: Of AdamW, times the learning rate: hardly felt in a few epochs, it keeps long trainings
-            from learning by heart (Loshchilov and Hutter 2019, arXiv:1711.05101).
-        annealing: How beta is reached: `none`, `linear` or `cyclical` (Fu et al. 2019, arXiv:1903.10145).
-        anneal_epochs: Epochs until beta is reached (linear), or the length of one cycle (cyclical).
-        width: Channels of the first stride-2 stage; each later one doubles them, up to eight times as many.
-        dense_units: Units of the dense layer on each side of z.
-        image_size: Side to which folder images are resized and cropped; None keeps their size.
-        n_train: Train on the first n images only; None takes all.
-        seed: Seed of weights, order and noise.
-    """
 
-    dataset: str = "fashion_mnist"
-    latent_dim: int = 16
-    beta: float = 1.0
-    likelihood: str = "discretized_logistic"
-    prior: str = "normal"
-    network: str = "conv"
-    conditional: bool = False
-    binarize: bool = False
-    epochs: int = 10
-    batch_size: int = 64
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.02
-    annealing: str = "none"
-    anneal_epochs: float = 0.0
-    width: int = 16
-    dense_units: int = 256
-    image_size: int | None = None
-    n_train: int | None = None
-    seed: int = 0
+def _integer(default: int | None, text: str, low: int = 1, high: int = 10**9):
+    def fits(value):
+        return isinstance(value, Integral) and not isinstance(value, bool) and low <= value <= high
+
+    return _option(default, text, int, f"an integer from {low} to {high}", fits)
+
+
+def _number(default: float, text: str, positive: bool = False):
+    def fits(value):
+        number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+        return number and (value > 0 if positive else value >= 0)
+
+    return _option(default, text, float, f"a finite number{' above 0' if positive else ', 0 or more'}", fits)
+
+
+def _choice(default: str, text: str, *names: str):
+    return _option(default, text, str, f"one of {', '.join(names)}", lambda value: value in names, names)
+
+
+def _flag(text: str):
+    return _option(False, text, bool, "true or false", lambda value: isinstance(value, bool))
+
+
+def _path(default: str, text: str):
+    def fits(value):
+        return isinstance(value, str) and value.strip()
+
+    return _option(default, text, str, "a name or a path", fits)
+
+
+def _documented(cls):
+    """Append the fields and their help texts to a class's docstring."""
+    lines = (f"        {field.name}: {field.metadata['help']}." for field in dataclasses.fields(cls))
+    cls.__doc__ = "\n".join([f"{cls.__doc__}\n\n    Attributes:", *lines])
+    return cls
+
+
+class _Options:
+    """What configs share: every field is checked, and kept as a plain Python object that JSON can hold."""
 
     def __post_init__(self):
         """Check every field.
 
         Raises:
-            InputError: Naming the field, the value received and what is allowed.
+            InputError: Naming the field, what is allowed and the value received.
         """
-        for name, top in _INTEGERS.items():
-            self._check_integer(name, 0 if name == "seed" else 1, top)
-        for name in ("beta", "learning_rate", "weight_decay", "anneal_epochs"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-                raise InputError(f"{name} must be a finite number; received {value!r}")
-            if value < 0:
-                raise InputError(f"{name} must not be negative; received {value!r}")
-            object.__setattr__(self, name, float(value))
-        if self.learning_rate == 0:
-            raise InputError("learning_rate must be positive; received 0.0")
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise InputError(
-                    f"{name} must be one of {', '.join(allowed)}; received {getattr(self, name)!r}"
-                )
-        for name in ("conditional", "binarize"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"{name} must be true or false; received {getattr(self, name)!r}")
-        if self.binarize and self.likelihood != "bernoulli":
-            raise InputError(f"binarize needs likelihood bernoulli; received {self.likelihood!r}")
-        if self.prior == "flow" and self.latent_dim < 2:
-            raise InputError(f"prior 'flow' needs latent_dim of at least 2; received {self.latent_dim}")
-        if not isinstance(self.dataset, str) or not self.dataset.strip():
-            raise InputError(f"dataset must be a name or a path; received {self.dataset!r}")
-        self._check_annealing()
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, self.check(field.name, getattr(self, field.name)))
 
-    def _check_integer(self, name: str, low: int, top: int) -> None:
-        value = getattr(self, name)
-        if value is None and name in ("image_size", "n_train"):
-            return
-        if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= top:
-            raise InputError(f"{name} must be an integer from {low} to {top}; received {value!r}")
-        object.__setattr__(self, name, int(value))  # NumPy's are no JSON
+    @classmethod
+    def check(cls, name: str, value):
+        """Return the value of the field called `name`, wherever it was given, or raise InputError."""
+        field = cls.__dataclass_fields__[name]
+        if value is None and field.default is None:
+            return None
+        if not field.metadata["fits"](value):
+            raise InputError(f"{name} must be {field.metadata['allowed']}; received {value!r}")
+        return field.metadata["kind"](value)
+
+    def to_dict(self) -> dict:
+        """Return the fields as a JSON-able dict."""
+        fields = dataclasses.asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+
+
+@_documented
+@dataclass(frozen=True)
+class TrainConfig(_Options):
+    """One experiment: everything that its result depends on, in values that JSON can hold."""
+
+    dataset: str = _path(
+        "fashion_mnist", "mnist, fashion_mnist, cifar10, digits, sprites, color_sprites, or a path"
+    )
+    latent_dim: int = _integer(16, "size of z", high=4096)
+    beta: float = _number(1.0, "weight of the rate (KL) in the loss; 0 gives a plain autoencoder")
+    likelihood: str = _choice(
+        "discretized_logistic", "p(x|z): of binary or of 8-bit pixels", "bernoulli", "discretized_logistic"
+    )
+    prior: str = _choice("normal", "p(z): N(0, I), or a small flow learned with the model", "normal", "flow")
+    network: str = _choice("conv", "strided convolutions, or two dense layers each way", "conv", "mlp")
+    conditional: bool = _flag("give encoder and decoder the label, for generation by label")
+    binarize: bool = _flag("draw binary pixels with the grey levels as probabilities, again at every step")
+    epochs: int = _integer(10, "passes over the training images", high=100_000)
+    batch_size: int = _integer(64, "images per gradient step", high=65_536)
+    learning_rate: float = _number(3e-3, "Adam's peak: a warm-up, then a cosine down to zero", positive=True)
+    weight_decay: float = _number(0.02, "AdamW's (arXiv:1711.05101): reduces overfitting in long trainings")
+    annealing: str = _choice("none", "how beta is reached (arXiv:1903.10145)", "none", "linear", "cyclical")
+    anneal_epochs: float = _number(0.0, "epochs until beta is reached (linear), or of one cycle (cyclical)")
+    width: int = _integer(16, "channels of the first convolution; later ones have up to 8 x width", high=512)
+    dense_units: int = _integer(256, "units of each dense layer", high=65_536)
+    image_size: int | None = _integer(None, "side that images of a folder are resized to", high=MAX_SIDE)
+    n_train: int | None = _integer(None, "train on the first n images, else on all")
+    seed: int = _integer(0, "seed of weights, order and noise", low=0, high=2**31 - 1)
+
+    def __post_init__(self):
+        """Check every field, and which of them go together."""
+        super().__post_init__()
+        check_binarize(self.binarize, self.likelihood)
+        check_prior(self.prior, self.latent_dim)
+        self._check_annealing()
 
     def _check_annealing(self) -> None:
         if self.annealing == "none" and self.anneal_epochs:
@@ -130,10 +145,6 @@ class TrainConfig:
                 f"of anneal_epochs; received {self.anneal_epochs}"
             )
 
-    def to_dict(self) -> dict:
-        """Return the fields as a JSON-able dict."""
-        return dataclasses.asdict(self)
-
     @classmethod
     def from_dict(cls, fields: dict) -> "TrainConfig":
         """Build a config from `to_dict`'s output.
@@ -141,7 +152,7 @@ class TrainConfig:
         Raises:
             InputError: If a field is unknown, missing or has a bad value.
         """
-        known = {field.name for field in dataclasses.fields(cls)}
+        known = set(cls.__dataclass_fields__)
         unknown, missing = set(fields) - known, known - set(fields)
         if unknown:
             raise InputError(f"config has unknown fields: {', '.join(sorted(unknown))}")
@@ -164,6 +175,18 @@ class TrainConfig:
         return f"{stem[:40]}-z{self.latent_dim}-b{self.beta:g}-s{self.seed}-{digest}"
 
 
+def check_prior(prior: str, latent_dim: int) -> None:
+    """Refuse a flow over a single latent: each of its couplings moves one half of z by the other."""
+    if prior == "flow" and latent_dim < 2:
+        raise InputError(f"prior 'flow' needs latent_dim of at least 2; received {latent_dim}")
+
+
+def check_binarize(binarize: bool, likelihood: str) -> None:
+    """Refuse binary pixels under a likelihood of 8-bit ones."""
+    if binarize and likelihood != "bernoulli":
+        raise InputError(f"binarize needs likelihood bernoulli; received {likelihood!r}")
+
+
 def fits_model(height: int, width: int, channels: int = 1) -> bool:
     """Return whether the networks take images of this size."""
     return MIN_SIDE <= min(height, width) <= max(height, width) <= MAX_SIDE and 1 <= channels <= MAX_CHANNELS
@@ -183,73 +206,24 @@ def check_image_shape(image_shape: tuple[int, int, int], name: str, remedy: str)
     if len(image_shape) != 3 or not fits_model(*image_shape):
         raise InputError(
             f"{name}: received images of shape {tuple(image_shape)}; the model takes (height, width, "
-            f"channels) with sides of {MIN_SIDE} to {MAX_SIDE} pixels and 1 to {MAX_CHANNELS} channels: {remedy}"
+            f"channels) with sides of {MIN_SIDE} to {MAX_SIDE} pixels and "
+            f"1 to {MAX_CHANNELS} channels: {remedy}"
         )
 
 
-CHOICES = {
-    "likelihood": LIKELIHOOD_NAMES,
-    "prior": PRIORS,
-    "network": NETWORKS,
-    "annealing": ANNEALING,
-}
-
-_INTEGERS = {
-    "latent_dim": 4096,
-    "epochs": 100_000,
-    "batch_size": 65_536,
-    "width": 512,
-    "dense_units": 65_536,
-    "image_size": MAX_SIDE,
-    "n_train": 10**9,
-    "seed": 2**31 - 1,
-}
-
-
-def annealed_beta(step: int, beta: float, annealing: str, anneal_steps: float) -> float:
-    """Return the weight of the rate at a training step: a pure function of the step.
-
-    Args:
-        step: Gradient steps taken so far.
-        beta: The final weight.
-        annealing: `none`; `linear`, from 0 up to beta over `anneal_steps`, then constant; `cyclical`:
-            cycles of `anneal_steps`, each rising over its first half and constant over its second.
-        anneal_steps: Length of the rise or of one cycle, in steps.
-    Source: Bowman et al. 2016, arXiv:1511.06349 (linear); Fu et al. 2019, arXiv:1903.10145 (cyclical).
-    """
-    if annealing == "none":
-        return beta
-    if annealing == "linear":
-        return beta * min(1.0, step / anneal_steps)
-    return beta * min(1.0, 2.0 * (step % anneal_steps) / anneal_steps)
-
-
+@_documented
 @dataclass(frozen=True)
-class EvaluationConfig:
-    """How many images and seeds stand behind a scorecard; figures compare at equal protocol only.
+class EvaluationConfig(_Options):
+    """How many images and seeds stand behind a scorecard; compare figures of equal ones only."""
 
-    Attributes:
-        seeds: Seeds of the evaluation's noise and choices, at least two.
-        n_samples: Generated images of each kind, and real ones beside them; at most half of the test images.
-        n_iwae: Test images of the importance bound.
-        iwae_k: Importance weights an image.
-        n_codes: Training images whose codes serve the readers and the mixture prior.
-        n_pairs: Test images of the aggregate posterior; the time grows as its square.
-        n_tsne: Test images of the t-SNE.
-        n_dci: Test images of DCI, whose forests are slow.
-        n_copied: Training images that copies are looked for among.
-    """
-
-    seeds: tuple[int, ...] = (0, 1, 2)
-    n_samples: int = 2000
-    n_iwae: int = 500
-    iwae_k: int = 50
-    n_codes: int = 5000
-    n_pairs: int = 2000
-    n_tsne: int = 1000
-    n_dci: int = 2000
-    n_copied: int = 60_000
-
-    def to_dict(self) -> dict:
-        """Return the fields as a JSON-able dict."""
-        return {**dataclasses.asdict(self), "seeds": list(self.seeds)}
+    seeds: tuple[int, ...] = _option(
+        (0, 1, 2), "seeds of noise and choices", tuple, "two integers or more", lambda seeds: len(seeds) > 1
+    )
+    n_samples: int = _integer(2000, "generated and real images compared, at most half of the test images")
+    n_iwae: int = _integer(500, "test images of the importance-weighted bound")
+    iwae_k: int = _integer(50, "importance weights per image")
+    n_codes: int = _integer(5000, "training images whose codes serve the probes and the mixture prior")
+    n_pairs: int = _integer(2000, "test images of the aggregate posterior; the time grows as its square")
+    n_tsne: int = _integer(1000, "test images of the t-SNE")
+    n_dci: int = _integer(2000, "test images of DCI, whose forests are slow")
+    n_copied: int = _integer(60_000, "training images among which copies are searched for")

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from vae_lib.models.likelihoods import LIKELIHOODS
 from vae_lib.models.networks import Sampling, bounded_log_var, stage_sizes
-from vae_lib.models.vae import VAE
+from vae_lib.models.vae import VAE, binarize_images
 from vae_lib.utils.errors import InputError
 
 SHAPES = [(8, 8, 1), (28, 28, 1), (32, 32, 3), (9, 13, 2), (48, 40, 3), (33, 128, 4), (127, 8, 1)]
@@ -85,6 +85,20 @@ def test_losses_are_sums_over_pixels_and_means_over_the_batch():
     np.testing.assert_allclose(terms["elbo"], -(terms["distortion"] + terms["rate"]), rtol=1e-6)
 
 
+def test_fit_validates_and_calls_keras_callbacks():
+    vae, x, seen = small_vae(), images((8, 8, 1), 12), []
+    vae.compile(keras.optimizers.Adam(1e-3))
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append((epoch, logs)))
+    stop = keras.callbacks.EarlyStopping(monitor="loss", mode="max", patience=1)  # the loss only falls
+    history = vae.fit(
+        x, validation_data=(x[:4],), epochs=5, batch_size=4, verbose=0, callbacks=[watch, stop]
+    ).history
+    names = {"loss", "distortion", "rate", "val_loss", "val_distortion", "val_rate"}
+    assert set(history) == names and [epoch for epoch, _ in seen] == [0, 1]
+    assert seen[1][1]["val_rate"] == history["val_rate"][1]
+    assert vae.fit(x, validation_data=x[:4], verbose=0).history.keys() == names
+
+
 def test_fit_reports_the_trackers_and_weighs_a_ragged_batch_by_its_size():
     vae = small_vae()
     vae.compile(optimizer=keras.optimizers.SGD(0.0))
@@ -110,6 +124,16 @@ def test_training_lowers_the_loss():
     x = np.repeat(255 * (images((8, 8, 1), 2) // 128), 64, axis=0)
     losses = vae.fit(x, batch_size=32, epochs=25, verbose=0).history["loss"]
     assert losses[-1] < 0.2 * losses[0]  # two binary images: about log 2 nats are enough
+
+
+@pytest.mark.parametrize("prior", ["normal", "flow"])
+def test_a_clone_and_a_model_from_json_have_the_same_arguments_and_first_weights(prior):
+    vae = small_vae((9, 13, 3), prior=prior, beta=2, num_classes=4, seed=3)
+    for twin in (keras.models.clone_model(vae), keras.models.model_from_json(vae.to_json())):
+        assert isinstance(twin, VAE) and twin.to_json() == vae.to_json()
+        for mine, theirs in zip(vae.trainable_variables, twin.trainable_variables, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+    assert vae.get_config().items() >= {"latent_dim": 3, "width": 4, "seed": 3, "num_classes": 4}.items()
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
@@ -184,7 +208,18 @@ def test_a_conditional_model_uses_the_label_on_both_sides():
     assert np.isfinite(vae.fit(x, y, verbose=0).history["loss"][0])
 
 
-def test_binarised_pixels_are_drawn_anew_with_the_grey_levels_as_probabilities():
+def test_binarised_images_have_the_grey_levels_as_probabilities_and_are_drawn_once():
+    x = np.full((500, 8, 8, 1), 51, dtype="uint8")
+    drawn = binarize_images(x)
+    assert set(np.unique(drawn)) == {0, 255}
+    assert (drawn == 255).mean() == pytest.approx(0.2, abs=0.01)
+    np.testing.assert_array_equal(drawn, binarize_images(x))
+    np.testing.assert_array_equal(binarize_images(drawn), drawn)
+    np.testing.assert_array_equal(small_vae(likelihood="bernoulli", binarize=True).as_observed(x), drawn)
+    assert small_vae().as_observed(x) is x
+
+
+def test_binarised_pixels_are_drawn_again_with_the_grey_levels_as_probabilities():
     vae = small_vae(likelihood="bernoulli", binarize=True)
     for variable in vae.decoder.trainable_variables:
         variable.assign(tf.zeros_like(variable))
@@ -217,7 +252,7 @@ def test_samples_of_a_flow_prior_pass_through_the_flow():
     assert (vae.sample(5, seed=0) != plain).any()
 
 
-def test_what_is_not_of_this_model_is_told_in_a_line():
+def test_images_codes_and_labels_that_do_not_fit_are_refused_in_one_line():
     plain, labelled = small_vae(), small_vae(num_classes=3)
     x = images((8, 8, 1), 2)
     for call, words in (
@@ -229,6 +264,8 @@ def test_what_is_not_of_this_model_is_told_in_a_line():
         (lambda: labelled.sample(2, y=[0, 3]), r"0 to 2, or one for all; received \[0, 3\]"),
         (lambda: labelled.sample(2, y=[0, 1, 2]), "2 integers"),
         (lambda: labelled.encode(x, y=[0.5, 1.0]), "2 integers"),
+        (lambda: labelled.encode(x, y=["0", "1"]), "2 integers"),
+        (lambda: labelled.encode(x, y=[True, False]), "2 integers"),
     ):
         with pytest.raises(InputError, match=words) as error:
             call()
@@ -250,6 +287,9 @@ def test_one_label_serves_all_images():
         ({"binarize": True}, "bernoulli"),
         ({"likelihood": "gauss"}, "gauss"),
         ({"prior": "cauchy"}, "cauchy"),
+        ({"prior": "flow", "latent_dim": 1}, "latent_dim of at least 2"),
+        ({"latent_dim": 0}, "latent_dim must be an integer from 1 to 4096; received 0"),
+        ({"beta": -1.0}, "beta must be a finite number"),
     ],
 )
 def test_arguments_that_make_no_model_are_refused(options, words):

@@ -10,6 +10,7 @@ import math
 import keras
 from keras import ops
 
+from vae_lib.config import TrainConfig
 from vae_lib.metrics.elbo import bits_per_dim
 from vae_lib.utils.errors import InputError
 
@@ -26,13 +27,9 @@ class Bernoulli:
     has_bits_per_dim = False
 
     def bits_per_dim(self, nats: float, image_shape: tuple[int, ...]) -> float:
-        """Refuse: grey pixels have no probability here.
-
-        Raises:
-            InputError: Always.
-        """
+        """Raise InputError: under this likelihood 8-bit pixels have no probability."""
         raise InputError(
-            "bits per dim need a likelihood of 8-bit pixels; received 'bernoulli', which has none: "
+            "bits per dim need a likelihood of 8-bit pixels; received 'bernoulli': "
             "train with likelihood='discretized_logistic'"
         )
 
@@ -90,10 +87,8 @@ class DiscretizedLogistic:
         below_top = ops.cast(x < 1.0 - self.bin_width / 2, "float32")
         above_bottom = ops.cast(x > self.bin_width / 2, "float32")
         log_width = ops.log(-ops.expm1(-self.bin_width * inv_scale))
-        log_prob = below_top * (
-            above_bottom * log_width - ops.softplus(-upper)
-        ) - above_bottom * ops.softplus(lower)
-        return ops.sum(log_prob, axis=(1, 2, 3))
+        log_prob = below_top * (above_bottom * log_width - ops.softplus(-upper))
+        return ops.sum(log_prob - above_bottom * ops.softplus(lower), axis=(1, 2, 3))
 
     def mean(self, params):
         """Return the mean pixel, in [0, 1].
@@ -118,11 +113,5 @@ LIKELIHOODS = {kind.name: kind for kind in (Bernoulli, DiscretizedLogistic)}
 
 
 def get_likelihood(name: str) -> Bernoulli | DiscretizedLogistic:
-    """Return the likelihood called `name`.
-
-    Raises:
-        InputError: If there is none of that name.
-    """
-    if name not in LIKELIHOODS:
-        raise InputError(f"likelihood must be one of {', '.join(LIKELIHOODS)}; received {name!r}")
-    return LIKELIHOODS[name]()
+    """Return the likelihood called `name`, or raise InputError if there is none."""
+    return LIKELIHOODS[TrainConfig.check("likelihood", name)]()

@@ -7,8 +7,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from vae_lib.config import MAX_CHANNELS, MAX_SIDE, MIN_SIDE, NETWORKS
-from vae_lib.utils.errors import InputError
+from vae_lib.config import TrainConfig, check_image_shape
 
 
 @keras.saving.register_keras_serializable(package="vae_lib")
@@ -20,7 +19,6 @@ class Sampling(layers.Layer):
 
     def __init__(self, seed: int = 0, **kwargs):
         super().__init__(**kwargs)
-        self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def reseed(self, seed: int, step: int) -> None:
@@ -32,10 +30,6 @@ class Sampling(layers.Layer):
         eps = keras.random.normal(ops.shape(z_mean), seed=self.seed_generator)
         return z_mean + ops.exp(0.5 * z_log_var) * eps
 
-    def get_config(self):
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "seed": self.seed}
-
 
 @keras.saving.register_keras_serializable(package="vae_lib")
 def bounded_log_var(x):
@@ -44,14 +38,10 @@ def bounded_log_var(x):
 
 
 def stage_sizes(image_shape: tuple[int, int, int]) -> list[tuple[int, int]]:
-    """Return height and width before and after each stride-2 stage, down to at most 4 by 4.
-
-    (28, 28, 1) gives [(28, 28), (14, 14), (7, 7), (4, 4)]; odd sizes round up.
-    """
+    """Return height and width before and after each stride-2 stage: (28, 28), (14, 14), (7, 7), (4, 4)."""
     sizes = [tuple(image_shape[:2])]
     while max(sizes[-1]) > 4:
-        height, width = sizes[-1]
-        sizes.append((math.ceil(height / 2), math.ceil(width / 2)))
+        sizes.append(tuple(math.ceil(side / 2) for side in sizes[-1]))
     return sizes
 
 
@@ -67,9 +57,10 @@ def make_encoder(image_shape, latent_dim, network, width, dense_units, num_class
     With classes it takes [x, one-hot labels (batch, num_classes)].
 
     Raises:
-        InputError: If there is no such network, or it is not made for such images.
+        InputError: If there is no such network, or it does not take images of this shape.
     """
-    _check(image_shape, network)
+    check_image_shape(image_shape, "image_shape", "resize them")
+    TrainConfig.check("network", network)
     x = image = keras.Input(image_shape)
     if network == "conv":
         for filters in stage_widths(image_shape, width):
@@ -90,8 +81,8 @@ def make_decoder(
     """Return the network z (batch, latent_dim) -> params (batch, h, w, params_per_channel * c).
 
     With classes it takes [z, one-hot labels (batch, num_classes)]. The convolutional one goes straight from
-    half resolution to the image: feature maps of full resolution cost most and bring little. Sizes that
-    were rounded up on the way down are cropped on the way up.
+    half resolution to the image: feature maps of full resolution cost most and improve little. Sizes that
+    the encoder rounded up are cropped here.
     """
     z = keras.Input((latent_dim,))
     inputs, x = _with_label(z, z, num_classes)
@@ -115,9 +106,9 @@ def make_decoder(
 
 
 def initialize(network: keras.Model, seed: int) -> None:
-    """Draw every kernel anew from its own initializer, as a function of the seed alone.
+    """Draw every kernel again from its own initializer, as a function of the seed alone.
 
-    Keras takes the seeds it is not given from Python's global generator, which other threads use too.
+    Keras draws the seeds of initializers from Python's global generator, which other threads use too.
     """
     seeds = random.Random(seed)
     for layer in network.layers:
@@ -125,17 +116,6 @@ def initialize(network: keras.Model, seed: int) -> None:
         if initializer is not None and "seed" in initializer.get_config():
             config = {**initializer.get_config(), "seed": seeds.randrange(2**31)}
             layer.kernel.assign(type(initializer).from_config(config)(layer.kernel.shape))
-
-
-def _check(image_shape, network: str) -> None:
-    if network not in NETWORKS:
-        raise InputError(f"network must be one of {', '.join(NETWORKS)}; received {network!r}")
-    *sides, channels = image_shape
-    if len(sides) != 2 or not MIN_SIDE <= min(sides) <= max(sides) <= MAX_SIDE or channels > MAX_CHANNELS:
-        raise InputError(
-            f"image_shape must be (height, width, channels), sides of {MIN_SIDE} to {MAX_SIDE} pixels and 1 "
-            f"to {MAX_CHANNELS} channels; received {tuple(image_shape)}"
-        )
 
 
 def _with_label(first, x, num_classes: int):

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import layers, ops
 
-from vae_lib.utils.errors import InputError
+from vae_lib.config import TrainConfig, check_prior
 
 
 class NormalPrior:
@@ -38,8 +38,7 @@ class FlowPrior(layers.Layer):
 
     def __init__(self, latent_dim: int, n_couplings: int = 6, units: int = 64, **kwargs):
         super().__init__(**kwargs)
-        if latent_dim < 2:
-            raise InputError(f"prior 'flow' needs latent_dim of at least 2; received {latent_dim}")
+        check_prior("flow", latent_dim)
         self.latent_dim, self.n_couplings, self.units = latent_dim, n_couplings, units
         self.half = latent_dim // 2
         self.networks = [self._make_network(i) for i in range(n_couplings)]
@@ -52,25 +51,20 @@ class FlowPrior(layers.Layer):
         out = layers.Dense(2 * (self.latent_dim - kept), kernel_initializer="zeros")(hidden)
         return keras.Model(given, out, name=f"coupling_{i}")
 
-    def _halves(self, z, i: int):
-        """Return the half that coupling i keeps, and the half that it moves."""
+    def _couple(self, z, i: int, inverse: bool = False):
+        """Apply coupling i or its inverse; return the new z and the log-scales of the half that it moves."""
         first, second = ops.split(z, [self.half], axis=-1)
-        return (first, second) if i % 2 == 0 else (second, first)
-
-    def _join(self, kept, moved, i: int):
-        return ops.concatenate([kept, moved] if i % 2 == 0 else [moved, kept], axis=-1)
-
-    def _scale_and_shift(self, kept, i: int):
+        kept, moved = (first, second) if i % 2 == 0 else (second, first)
         log_scale, shift = ops.split(self.networks[i](kept), 2, axis=-1)
-        return ops.tanh(log_scale), shift
+        log_scale = ops.tanh(log_scale)
+        moved = (moved - shift) * ops.exp(-log_scale) if inverse else moved * ops.exp(log_scale) + shift
+        return ops.concatenate([kept, moved] if i % 2 == 0 else [moved, kept], axis=-1), log_scale
 
     def log_prob(self, z):
         """Return log p(z) in nats, shape (batch,)."""
         log_scales = []
         for i in range(self.n_couplings):
-            kept, moved = self._halves(z, i)
-            log_scale, shift = self._scale_and_shift(kept, i)
-            z = self._join(kept, moved * ops.exp(log_scale) + shift, i)
+            z, log_scale = self._couple(z, i)
             log_scales.append(log_scale)
         return normal_log_prob(z, 0.0, 0.0) + ops.sum(ops.concatenate(log_scales, axis=-1), axis=-1)
 
@@ -81,15 +75,8 @@ class FlowPrior(layers.Layer):
     def from_normal(self, u):
         """Turn draws of N(0, I) into draws of the prior: the couplings, inverted, in reverse."""
         for i in reversed(range(self.n_couplings)):
-            kept, moved = self._halves(u, i)
-            log_scale, shift = self._scale_and_shift(kept, i)
-            u = self._join(kept, (moved - shift) * ops.exp(-log_scale), i)
+            u, _ = self._couple(u, i, inverse=True)
         return u
-
-    def get_config(self):
-        """Return the constructor's arguments."""
-        config = {"latent_dim": self.latent_dim, "n_couplings": self.n_couplings, "units": self.units}
-        return {**super().get_config(), **config}
 
 
 def normal_log_prob(z, mean, log_var):
@@ -100,6 +87,4 @@ def normal_log_prob(z, mean, log_var):
 
 def make_prior(name: str, latent_dim: int) -> NormalPrior | FlowPrior:
     """Return the prior called `normal` or `flow`."""
-    if name not in ("normal", "flow"):
-        raise InputError(f"prior must be normal or flow; received {name!r}")
-    return NormalPrior() if name == "normal" else FlowPrior(latent_dim)
+    return FlowPrior(latent_dim) if TrainConfig.check("prior", name) == "flow" else NormalPrior()

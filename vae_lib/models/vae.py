@@ -9,11 +9,16 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from vae_lib.config import TrainConfig, check_binarize
 from vae_lib.latent_space import interpolate
 from vae_lib.models.likelihoods import get_likelihood
 from vae_lib.models.networks import Sampling, initialize, make_decoder, make_encoder
 from vae_lib.models.priors import make_prior, normal_log_prob
 from vae_lib.utils.errors import InputError
+
+NOISE_SEED = 20_131_220  # scores of all models see the same noise
+
+_NOT_ARGUMENTS = ("self", "kwargs", "__class__")  # among the local names as a constructor begins
 
 
 @keras.saving.register_keras_serializable(package="vae_lib")
@@ -22,21 +27,15 @@ class VAE(keras.Model):
 
     The loss is distortion + beta * rate: -log p(x|z) at one z drawn from q(z|x), and KL(q(z|x) || p(z)).
 
+    Beta = 1 gives the ELBO; Higgins et al. 2017 introduced other values.
+
     Args:
         image_shape: (height, width, channels).
-        latent_dim: Size of z.
-        beta: Weight of the rate in the loss. 1 gives the ELBO (Higgins et al. 2017 for other values).
-        likelihood: "discretized_logistic" (8-bit pixels) or "bernoulli" (binary pixels).
-        prior: "normal", N(0, I), or "flow", learned with the model.
-        network: "conv", strided convolutions, or "mlp", two dense layers each way.
-        width: Channels of the first stride-2 stage; each later one doubles them, up to eight times as many.
-        dense_units: Units of the dense layers.
         num_classes: Condition encoder and decoder on a label, one of so many; 0 for none.
-        binarize: Draw binary pixels, each on with its grey level as probability, anew at every step.
-        seed: Seed of weights and noise.
+        latent_dim, beta, likelihood, ...: The options that `TrainConfig` describes under the same names.
 
     Raises:
-        InputError: If an argument is not one of these.
+        InputError: If an argument has a value that is not allowed.
     """
 
     def __init__(
@@ -54,33 +53,25 @@ class VAE(keras.Model):
         seed: int = 0,
         **kwargs,
     ):
+        arguments = {name: value for name, value in locals().items() if name not in _NOT_ARGUMENTS}
+        for name in TrainConfig.__dataclass_fields__.keys() & arguments.keys():
+            TrainConfig.check(name, arguments[name])
         super().__init__(**kwargs)
+        self.arguments = arguments
         self.image_shape = tuple(image_shape)
         self.latent_dim, self.num_classes, self.binarize = latent_dim, num_classes, binarize
-        self.likelihood = get_likelihood(likelihood)
-        if binarize and self.likelihood.has_bits_per_dim:
-            raise InputError(f"binarize needs likelihood bernoulli; received {likelihood!r}")
-        self.prior = make_prior(prior, latent_dim)
-        sizes = (network, width, dense_units)
-        self.encoder = self.new_encoder(*sizes)
-        self.decoder = make_decoder(
-            self.image_shape, latent_dim, *sizes, self.likelihood.params_per_channel, num_classes
-        )
+        self.likelihood, self.prior = get_likelihood(likelihood), make_prior(prior, latent_dim)
+        check_binarize(binarize, likelihood)
+        self.encoder = self.new_encoder(network, width, dense_units)
+        shape, n_params = self.image_shape, self.likelihood.params_per_channel
+        self.decoder = make_decoder(shape, latent_dim, network, width, dense_units, n_params, num_classes)
         for i, part in enumerate((self.encoder, self.decoder, *getattr(self.prior, "networks", ()))):
             initialize(part, 1000 * seed + i)
         self.sampling = Sampling(seed)
         self.pixel_noise = keras.random.SeedGenerator(seed)
-        self.beta = self.add_weight(
-            shape=(), initializer=keras.initializers.Constant(beta), trainable=False, name="beta"
-        )
-        self.arguments = {
-            **{"image_shape": list(image_shape), "latent_dim": latent_dim, "beta": float(beta)},
-            **{"likelihood": likelihood, "prior": prior, "network": network, "width": width},
-            **{"dense_units": dense_units, "num_classes": num_classes, "binarize": binarize, "seed": seed},
-        }
-        self.loss_tracker = keras.metrics.Mean(name="loss")
-        self.distortion_tracker = keras.metrics.Mean(name="distortion")
-        self.rate_tracker = keras.metrics.Mean(name="rate")
+        start = keras.initializers.Constant(beta)
+        self.beta = self.add_weight(shape=(), initializer=start, trainable=False, name="beta")
+        self.trackers = [keras.metrics.Mean(name=name) for name in ("loss", "distortion", "rate")]
         self._compile_batch_functions()
         self.built = True
 
@@ -91,12 +82,12 @@ class VAE(keras.Model):
     @property
     def metrics(self):
         """The trackers, and no other: Keras would add a second one named `loss`."""
-        return [self.loss_tracker, self.distortion_tracker, self.rate_tracker]
+        return self.trackers
 
     def reseed(self, seed: int, step: int) -> None:
         """Make the noise of z and of pixels that follows a pure function of (seed, step)."""
         self.sampling.reseed(seed, step)
-        # Another key than that of z of this seed, or the two kinds of noise would be one.
+        # Not the key of z's noise, or the two kinds of noise would be the same numbers.
         self.pixel_noise.state.assign(np.array([seed + 2**31, step], dtype="uint32"))
 
     def call(self, x, y=None, training=False):
@@ -134,8 +125,7 @@ class VAE(keras.Model):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             terms = self._elbo_terms(x, y, training=True)
-            loss = ops.mean(terms["distortion"] + self.beta * terms["rate"])
-            scaled_loss = self.optimizer.scale_loss(loss)
+            scaled_loss = self.optimizer.scale_loss(ops.mean(self._losses_of(terms)))
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
         return self._track(terms)
@@ -145,18 +135,20 @@ class VAE(keras.Model):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self._track(self._elbo_terms(x, y, training=False))
 
+    def _losses_of(self, terms):
+        """Return the loss of each image, shape (batch,)."""
+        return terms["distortion"] + self.beta * terms["rate"]
+
     def _track(self, terms):
-        loss = terms["distortion"] + self.beta * terms["rate"]
-        # Per-image values: a smaller last batch weighs what it holds.
-        for tracker, values in zip(self.metrics, (loss, terms["distortion"], terms["rate"]), strict=True):
-            tracker.update_state(values)
+        values = {**terms, "loss": self._losses_of(terms)}
+        for tracker in self.metrics:  # of each image, so that a smaller last batch counts by its size
+            tracker.update_state(values[tracker.name])
         return {tracker.name: tracker.result() for tracker in self.metrics}
 
     def _compile_batch_functions(self) -> None:
         def log_weights(x, y, n_samples):
             x = self._pixels(x)
-            repeated = [tf.repeat(a, n_samples, axis=0) for a in (x, *self._encode(x, y))]
-            x, z_mean, z_log_var = repeated
+            x, z_mean, z_log_var = (tf.repeat(a, n_samples, axis=0) for a in (x, *self._encode(x, y)))
             z = self.sampling(z_mean, z_log_var)
             params = self._decode(z, None if y is None else tf.repeat(y, n_samples))
             log_joint = self.likelihood.log_prob(x, params) + self.prior.log_prob(z)
@@ -171,33 +163,34 @@ class VAE(keras.Model):
         )
 
     def _images(self, x) -> np.ndarray:
-        """Return images as an array, or say why they are not this model's."""
+        """Return images as an array, or raise InputError if this model does not take them."""
         x = np.asarray(x)
         if x.shape[1:] != self.image_shape:
             raise InputError(f"images must be of shape {('n', *self.image_shape)}; received {x.shape}")
         if x.dtype.kind == "f" and x.size and not (x.min() >= 0 and x.max() <= 1):
-            raise InputError(
-                f"images of floats must lie in [0, 1]; received {x.min():g} to {x.max():g}: give uint8, or "
-                "divide by 255"
-            )
+            received = f"{x.min():g} to {x.max():g}"
+            raise InputError(f"floats must lie in [0, 1]; received {received}: give uint8, or divide by 255")
         return x
 
     def _labels(self, y, n: int) -> np.ndarray | None:
-        """Return n labels, one given to all, or None without classes; say why they are not this model's."""
+        """Return n labels, one repeated for all, or None without classes; raise InputError for others."""
         if not self.num_classes:
             if y is not None:
                 raise InputError("labels are for conditional models; this one has num_classes=0: leave y out")
             return None
         if y is None:
             raise InputError(f"a conditional model needs y: a label from 0 to {self.num_classes - 1}, or {n}")
-        labels = np.asarray(y)
-        labels = np.full(n, labels) if labels.ndim == 0 else labels
-        known = labels.dtype.kind in "uif" and labels.shape == (n,) and np.array_equal(labels, labels // 1)
-        if not known or (n and not 0 <= labels.min() <= labels.max() < self.num_classes):
+        labels = np.full(n, y) if np.ndim(y) == 0 else np.asarray(y)
+        known = labels.dtype.kind in "uif" and np.isin(labels, range(self.num_classes)).all()
+        if not known or labels.shape != (n,):
             raise InputError(
                 f"y must be {n} integers from 0 to {self.num_classes - 1}, or one for all; received {y!r:.60}"
             )
         return labels
+
+    def as_observed(self, x: np.ndarray) -> np.ndarray:
+        """Return uint8 images as the model sees them: binarised, always in the same way, if it binarises."""
+        return binarize_images(x) if self.binarize else x
 
     def elbo_terms(self, x, y=None, seed: int = 0, batch_size: int = 500) -> dict[str, np.ndarray]:
         """Return `elbo`, `distortion` and `rate` of each image in nats, at one z drawn from q(z|x)."""
@@ -247,7 +240,7 @@ class VAE(keras.Model):
         return self.decode(z.reshape(-1, self.latent_dim), labels).reshape(*z.shape[:2], *self.image_shape)
 
     def get_config(self):
-        """Return the constructor's arguments, all JSON-able."""
+        """Return the constructor's arguments."""
         return {**super().get_config(), **self.arguments}
 
 
@@ -257,6 +250,17 @@ def as_unit_floats(x):
     if keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)):
         return ops.cast(x, "float32")
     return ops.cast(x, "float32") / 255.0
+
+
+def binarize_images(x: np.ndarray, seed: int = NOISE_SEED) -> np.ndarray:
+    """Return uint8 images of 0 and 255, each pixel on with its grey level as probability.
+
+    Source: Salakhutdinov and Murray 2008 (binarised MNIST, drawn once for the test images).
+    """
+    rng, pixels = np.random.default_rng(seed), np.empty(x.shape, "uint8")
+    for i in range(len(x)):  # one at a time, for memory
+        pixels[i] = np.where(rng.random(x.shape[1:]) < x[i] / 255.0, 255, 0)
+    return pixels
 
 
 def _compiled(function):

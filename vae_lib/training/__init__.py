@@ -7,7 +7,8 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submodules=["checkpoint"],
     submod_attrs={
         "trainer": ["train", "DivergenceError"],
-        "scores": ["evaluate", "mean_elbo_terms", "importance_bounds", "binarize_images"],
+        "annealing": ["annealed_beta"],
+        "scores": ["evaluate"],
         "run": ["Run", "load_run", "make_vae"],
     },
 )

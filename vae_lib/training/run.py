@@ -1,6 +1,7 @@
 """Run: what one training leaves in `models/<name>/`, and how it is found and loaded again."""
 
 import contextlib
+import inspect
 import json
 import os
 import platform
@@ -24,21 +25,21 @@ from vae_lib.utils.files import write_json
 class Run:
     """A run directory.
 
-    `config.json` says what was asked for and of which data, `history.csv` has a row per epoch,
-    `model.keras` the weights that were best on validation, `record.json` machine and wall time, and
-    `metrics.json`, written last, the scores: its presence means that the run is done.
+    `config.json` holds the config and describes the data, `history.csv` has a row per epoch, `model.keras`
+    the weights that were best on validation, `record.json` machine and wall time, and `metrics.json` the
+    scores: it is written last, so its presence means that the run is done.
     """
 
     directory: Path
 
     @property
     def name(self) -> str:
-        """The directory's name, whichever way it was reached."""
+        """The directory's name, also where the path is `.` or ends in `..`."""
         return Path(os.path.abspath(self.directory)).name
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to do here: finished, or diverged."""
+        """Whether the run has ended: finished, or diverged."""
         return (self.directory / "metrics.json").is_file()
 
     @cached_property
@@ -48,7 +49,7 @@ class Run:
 
     @property
     def config(self) -> TrainConfig:
-        """What was asked for."""
+        """What was trained."""
         return TrainConfig.from_dict(self.description["config"])
 
     @property
@@ -68,7 +69,7 @@ class Run:
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """A row per epoch: epoch, loss, distortion, rate, their val_ twins, learning_rate, beta."""
+        """A row per epoch: epoch, loss, distortion, rate, the same on validation, learning_rate, beta."""
         path = self.directory / "history.csv"
         try:
             history = pd.read_csv(path)
@@ -76,18 +77,16 @@ class Run:
                 raise ValueError("no column val_loss")
             return history
         except (OSError, ValueError) as error:
-            raise InputError(
-                f"{path} cannot be read ({error}): train with --fresh to make it again"
-            ) from None
+            raise InputError(f"{path} is damaged ({error}): train with --fresh to start again") from None
 
     def model(self):
         """Build the VAE from `config.json` and load its weights from `model.keras`.
 
-        Only weights are read from the file: code or layers that it may name are never looked at.
+        Only weights are read from the file; code or layers that it may name are ignored.
 
         Raises:
-            InputError: If the file is missing, empty, damaged, of another model, or not the one that was
-                written when the run ended, by its SHA-256 in `record.json`.
+            InputError: If the file is missing, empty, damaged, of another model, or not the one written when
+                the run ended (by its SHA-256 in `record.json`).
         """
         vae = make_vae(self.config, self.data["image_shape"], self.data["n_classes"])
         load_weights(vae, self.directory / "model.keras", self.record.get("weights_sha256"))
@@ -102,10 +101,10 @@ class Run:
             return content
         except FileNotFoundError:
             raise InputError(
-                f"{path} is missing: the run is unfinished (train it again to resume) or no run at all"
+                f"{path} is missing: the run is unfinished (train it again to resume), or this is no run"
             ) from None
         except ValueError as error:
-            raise InputError(f"{path} is damaged ({error}): train with --fresh to start anew") from None
+            raise InputError(f"{path} is damaged ({error}): train with --fresh to start again") from None
 
 
 def load_run(directory: Path | str) -> Run:
@@ -117,8 +116,8 @@ def load_run(directory: Path | str) -> Run:
     run = Run(Path(directory))
     if not run.directory.is_dir():
         raise InputError(f"there is no run directory {str(directory)!r}: `train` prints the one it makes")
-    if run.metrics.get("status") != "finished":
-        raise InputError(f"run {run.name} is marked {run.metrics.get('status')!r} and has no scores")
+    if run.metrics["status"] != "finished":
+        raise InputError(f"run {run.name} is marked {run.metrics['status']!r} and has no scores")
     return run
 
 
@@ -126,53 +125,38 @@ def make_vae(config: TrainConfig, image_shape: tuple[int, int, int], num_classes
     """Return the untrained VAE of a config; the same seed gives the same weights.
 
     Args:
-        config: What to build.
+        config: What to build; VAE takes those of its fields that are arguments of its constructor.
         image_shape: (height, width, channels) of the data.
-        num_classes: Of the data; it counts where the config is conditional.
+        num_classes: Of the data; ignored unless the config is conditional.
     """
     from vae_lib.models.vae import VAE
 
-    fields = (
-        "latent_dim",
-        "beta",
-        "likelihood",
-        "prior",
-        "network",
-        "width",
-        "dense_units",
-        "binarize",
-        "seed",
-    )
-    return VAE(
-        tuple(image_shape),
-        num_classes=num_classes if config.conditional else 0,
-        **{name: getattr(config, name) for name in fields},
-    )
+    arguments = inspect.signature(VAE.__init__).parameters
+    shared = {name: value for name, value in config.to_dict().items() if name in arguments}
+    return VAE(tuple(image_shape), num_classes=num_classes if config.conditional else 0, **shared)
 
 
 @contextlib.contextmanager
 def lock_run(directory: Path):
-    """Hold a run directory for one writer.
+    """Lock a run directory, so that only one process writes it.
 
-    The lock is the operating system's and goes with the process that holds it, so one left behind by a
-    killed process is no obstacle.
+    The operating system holds the lock and drops it when the process ends, so a killed process blocks nobody.
 
     Raises:
-        InputError: If another process holds it (naming it), or the directory cannot be written.
+        InputError: If another process holds the lock (naming it), or the directory cannot be written.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = FileLock(directory / "run.lock")
         lock.acquire(timeout=0)
     except Timeout:
-        raise InputError(
-            f"run {directory.name} is being trained by {_holder(directory)}: wait for it"
-        ) from None
+        message = f"run {directory.name} is being trained by {_holder(directory)}: wait for it"
+        raise InputError(message) from None
     except OSError as error:
         raise InputError(f"cannot write to {directory} ({error.strerror}): choose --models_dir") from None
     try:
-        for left in directory.glob(".*.[0-9]*.*"):  # half a file of a writer that was killed
-            left.unlink()
+        for unfinished in directory.glob(".*.[0-9]*.*"):  # a temporary file of a process that was killed
+            unfinished.unlink()
         write_json(directory / "owner.json", {"process": os.getpid(), "host": platform.node()})
         yield
     finally:
@@ -181,7 +165,7 @@ def lock_run(directory: Path):
 
 
 def _holder(directory: Path) -> str:
-    for _ in range(20):  # it writes its name just after it has taken the lock
+    for _ in range(20):  # it writes this file just after it has taken the lock
         with contextlib.suppress(OSError, ValueError, KeyError):
             owner = json.loads((directory / "owner.json").read_text(encoding="utf-8"))
             return f"process {owner['process']} on {owner['host']}"
@@ -193,7 +177,7 @@ def check_run_name(name: str) -> str:
     """Return the name of a run directory.
 
     Raises:
-        InputError: If it would lead out of the models folder, or is no plain file name.
+        InputError: If it leads out of the models folder, or is not a plain file name.
     """
     if not re.fullmatch(r"[\w][\w .,=+-]{0,119}", name) or name != name.strip():
         raise InputError(
@@ -203,7 +187,7 @@ def check_run_name(name: str) -> str:
 
 
 def reset_run(directory: Path) -> None:
-    """Remove what a run left in its directory, so that it starts anew."""
+    """Remove what a run left in its directory, so that it starts again."""
     (directory / "metrics.json").unlink(missing_ok=True)
     shutil.rmtree(directory / "checkpoint", ignore_errors=True)
     for name in ("scorecard.json", "history.csv", "record.json", "model.keras", "config.json"):

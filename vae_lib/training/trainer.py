@@ -1,10 +1,11 @@
-"""train(config) -> Run: what must hold before a run begins, and what it leaves when it ends."""
+"""train(config) -> Run: the checks before a run begins, the training loop, and what the run leaves."""
 
 import logging
 import math
 import platform
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -12,20 +13,30 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from vae_lib.config import RESULTS_VERSION, TrainConfig, annealed_beta
+from vae_lib.config import RESULTS_VERSION, TrainConfig
 from vae_lib.data.dataset import ImageDataset
 from vae_lib.data.loading import load_dataset
+from vae_lib.training.annealing import annealed_beta
 from vae_lib.training.checkpoint import Checkpoint
 from vae_lib.training.run import Run, check_run_name, lock_run, make_vae, reset_run
 from vae_lib.training.scores import evaluate
-from vae_lib.utils.errors import InputError
+from vae_lib.utils.errors import DivergenceError, InputError
 from vae_lib.utils.files import atomic_write, sha256_of, write_json
 from vae_lib.utils.runtime import processor, thread_count
 from vae_lib.utils.signals import StopRequest, stop_requests
 
+VALIDATION_NOISE = 2**31  # the step whose noise every validation uses: training never gets that far
+VALIDATION_BATCH = 500
+CHECKPOINT_STEPS = 2000  # longer epochs are saved in between too
+WARMUP_STEPS = 300  # of the learning rate, or a tenth of a shorter run
+BETA_2 = 0.98  # of Adam: a shorter memory than Keras' 0.999 suits runs of a few epochs
+CLIP_NORM = 1000.0  # of the gradient of nats per image: takes effect in the first steps only
 
-class DivergenceError(RuntimeError):
-    """The loss became NaN or infinite; the last finite checkpoint is kept."""
+_logger = logging.getLogger(__name__)
+
+
+class _NotFiniteError(ArithmeticError):
+    """The loss or a weight is NaN or infinite."""
 
 
 def train(
@@ -37,8 +48,15 @@ def train(
     name: str | None = None,
     fresh: bool = False,
     verbose: int = 1,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Run:
-    """Train a VAE, or resume it, or return it at once if it is done.
+    """Train a VAE, or resume its training, or return it at once if it is done.
+
+    Callbacks are called as `fit` calls them, with epochs and steps counted from the start of the run even
+    where it is resumed; `model` is the VAE in training. They may draw samples or evaluate: the noise of
+    training does not depend on it. One that sets `model.stop_training` ends the run after the epoch: it is
+    finished then, with a shorter history. After one that raises, the same call resumes from the last
+    checkpoint. The config and so the run's name do not cover callbacks: give `name` where they matter.
 
     Args:
         config: What to train.
@@ -46,8 +64,9 @@ def train(
         data_dir: Where `load_dataset` looks first.
         models_dir: Where the run directory is made.
         name: Of the run directory; None derives it from config and data.
-        fresh: Discard what an earlier run of that name left.
+        fresh: Discard an earlier run of that name.
         verbose: 1 shows Keras' progress bar, 2 a line per epoch, 0 nothing.
+        callbacks: Keras callbacks.
 
     Returns:
         The finished run; its weights are those that were best on validation.
@@ -67,12 +86,14 @@ def train(
     directory = Path(models_dir) / check_run_name(name)
     run = Run(directory)
     with lock_run(directory):
-        if fresh or not (directory / "config.json").exists():  # what lies there without one is not this run's
+        if (
+            fresh or not (directory / "config.json").exists()
+        ):  # without it, the files there are not this run's
             reset_run(directory)
         _claim(run, config, data)
         if not run.is_done:
-            TrainingLoop(run, config, data, verbose).run_to_end()
-        if run.metrics["status"] == "finished":  # by this process, or by one that was killed at this line
+            TrainingLoop(run, config, data, verbose, callbacks).run_to_end()
+        if run.metrics["status"] == "finished":  # just now, or by a process that was killed before this line
             shutil.rmtree(directory / "checkpoint", ignore_errors=True)
     if run.metrics["status"] == "diverged":
         raise DivergenceError(
@@ -83,11 +104,7 @@ def train(
 
 
 def _check_fit(config: TrainConfig, data: ImageDataset) -> None:
-    """Refuse a config that these images cannot serve.
-
-    Raises:
-        InputError: Naming the option.
-    """
+    """Raise InputError if these images are too few for the config, or lack the labels that it needs."""
     if config.batch_size > len(data.x_train):
         raise InputError(
             f"batch_size must not exceed the {len(data.x_train)} training images of {data.name}; "
@@ -98,91 +115,63 @@ def _check_fit(config: TrainConfig, data: ImageDataset) -> None:
 
 
 def _claim(run: Run, config: TrainConfig, data: ImageDataset) -> None:
-    """Write `config.json`, or check that the one found there is of this config and this data.
-
-    Raises:
-        InputError: If it is not, with the difference.
-    """
+    """Write `config.json`, or raise InputError if it is there with another config or other data."""
     if not (run.directory / "config.json").exists():
         content = {"results_version": RESULTS_VERSION, "config": config.to_dict(), "data": data.describe()}
         write_json(run.directory / "config.json", content)
         return
-    difference = run.config.difference(config)
     version = run.description.get("results_version", 2)  # the last that was not written down
+    differences = [run.config.difference(config)]
     if version != RESULTS_VERSION:
-        difference = f"{difference}, results version: {version} -> {RESULTS_VERSION}".lstrip(", ")
+        differences.append(f"results version: {version} -> {RESULTS_VERSION}")
     if run.data["fingerprint"] != data.fingerprint():
-        difference = f"{difference}, data: {run.data['source']} -> {data.source}".lstrip(", ")
-    if difference:
+        differences.append(f"data: {run.data['source']} -> {data.source}")
+    if any(differences):
         raise InputError(
-            f"run {run.name} was begun with another config ({difference}): "
-            "take its config, another name, or --fresh to discard it"
+            f"run {run.name} was begun with another config ({', '.join(filter(None, differences))}): "
+            "use its config, another name, or --fresh to discard it"
         )
 
 
-VALIDATION_NOISE = 2**31  # every epoch is validated with the same noise: Keras takes it for that of step 2
-
-VALIDATION_BATCH = 500
-
-CHECKPOINT_STEPS = 2000  # epochs longer than this are saved on the way too
-
-WARMUP_STEPS = 300  # of the learning rate, or a tenth of a shorter run
-
-BETA_2 = 0.98  # of Adam: a shorter memory than its own 0.999 suits runs of a few epochs
-
-CLIP_NORM = 1000.0  # of the gradient of nats per image: binds in the first steps only
-
-_logger = logging.getLogger(__name__)
-
-
-class _NotFiniteError(ArithmeticError):
-    """The loss or a weight is NaN or infinite."""
-
-
 class TrainingLoop:
-    """One run under way: the model, the optimizer, and what a checkpoint must hold of them.
+    """One run under way: the model, the optimizer, and what a checkpoint holds of them.
 
-    Args:
-        run: Where it is written; `config.json` is there already.
-        config: What to train.
-        data: The images.
-        verbose: 1 shows Keras' progress bar, 2 a line per epoch, 0 nothing.
+    Its arguments are those of `train`, and the run's directory, which has a `config.json` already.
     """
 
-    def __init__(self, run: Run, config: TrainConfig, data: ImageDataset, verbose: int):
+    def __init__(self, run: Run, config: TrainConfig, data: ImageDataset, verbose: int = 0, callbacks=()):
         self.run, self.config, self.data, self.verbose = run, config, data, verbose
         self.folder = run.directory / "checkpoint"
         self.vae = self._make_vae()
         self.steps_per_epoch = math.ceil(len(data.x_train) / config.batch_size)
         self.total_steps = self.steps_per_epoch * config.epochs
-        optimizer = keras.optimizers.Adam(
-            self._schedule(),
-            beta_2=BETA_2,
-            weight_decay=config.weight_decay or None,
-            global_clipnorm=CLIP_NORM,
-        )
-        optimizer.build(self.vae.trainable_variables)
-        self.vae.compile(optimizer=optimizer, jit_compile=False)  # XLA halves the speed on a CPU
+        self.vae.compile(optimizer=self._make_optimizer(), jit_compile=False)  # XLA halves the speed on a CPU
         # A graph for each batch size. A shared one of unknown size would be optimised otherwise, and which
         # sizes share it depends on the batch that a process happens to begin with: last bits would differ.
         self.train_step = tf.function(self.vae.train_step, reduce_retracing=False, jit_compile=False)
         self.test_step = tf.function(self.vae.test_step, reduce_retracing=False, jit_compile=False)
-        self.step, self.seconds, self.threads, self.history = 0, 0.0, [], []
-        self.best_loss = math.inf
+        self.has_callbacks = bool(callbacks)
+        callbacks = [keras.callbacks.ProgbarLogger(), *callbacks]
+        shown = {"verbose": verbose, "epochs": config.epochs, "steps": self.steps_per_epoch}
+        self.callbacks = keras.callbacks.CallbackList(callbacks, model=self.vae, **shown)
+        self.step, self.threads, self.history, self.logs = 0, [], [], {}
+        self.seconds, self.began = 0.0, 0.0  # of training up to the last checkpoint; the time of that
         self.best = [variable.numpy() for variable in self.vae.trainable_variables]
 
     def _make_vae(self):
         return make_vae(self.config, self.data.image_shape, len(self.data.class_names))
 
-    def _schedule(self) -> keras.optimizers.schedules.LearningRateSchedule:
-        """Rise over the warm-up, then fall to zero along a cosine."""
-        warmup = min(WARMUP_STEPS, self.total_steps // 10)
-        return keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=self.config.learning_rate / 10,
-            warmup_target=self.config.learning_rate,
-            warmup_steps=warmup,
-            decay_steps=self.total_steps - warmup,
+    def _make_optimizer(self) -> keras.optimizers.Adam:
+        """Return Adam; its learning rate rises over a warm-up, then falls to zero along a cosine."""
+        peak, warmup = self.config.learning_rate, min(WARMUP_STEPS, self.total_steps // 10)
+        schedule = keras.optimizers.schedules.CosineDecay(
+            peak / 10, self.total_steps - warmup, warmup_target=peak, warmup_steps=warmup
         )
+        optimizer = keras.optimizers.Adam(
+            schedule, beta_2=BETA_2, weight_decay=self.config.weight_decay or None, global_clipnorm=CLIP_NORM
+        )
+        optimizer.build(self.vae.trainable_variables)
+        return optimizer
 
     def run_to_end(self) -> None:
         """Train from the latest checkpoint to the last epoch, then evaluate and write the results.
@@ -191,61 +180,55 @@ class TrainingLoop:
         """
         self._restore()
         self.threads.append(thread_count())
+        self.callbacks.on_train_begin()
         try:
             with stop_requests() as stop:
-                while self.step < self.total_steps:
+                while self.step < self.total_steps and not self.vae.stop_training:
                     self._run_epoch(stop)
         except _NotFiniteError:
             epoch = min(self.step // self.steps_per_epoch + 1, self.config.epochs)
             self._write_record()
             write_json(self.run.directory / "metrics.json", {"status": "diverged", "epoch": epoch})
             return
+        self.callbacks.on_train_end(self.logs)
         self._finish()
 
     def _run_epoch(self, stop: StopRequest) -> None:
         """Train to the end of the epoch, validate, and save a checkpoint."""
         epoch, start = divmod(self.step, self.steps_per_epoch)
         order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.data.x_train))
-        bar = self._progress_bar(epoch)
-        began = time.perf_counter()
-        self.vae.reseed(self.config.seed, self.step)
+        self.began = time.perf_counter()
+        self.callbacks.on_epoch_begin(epoch)
         for i in range(start, self.steps_per_epoch):
             rows = order[i * self.config.batch_size : (i + 1) * self.config.batch_size]
+            self.callbacks.on_train_batch_begin(i)
             self._set_beta()
+            if i == start or self.has_callbacks:  # which may have drawn from the same noise
+                self.vae.reseed(self.config.seed, self.step)
             values = _finite(self.train_step(self._batch("train", rows)))
             self.step += 1
-            bar.update(i + 1, values.items(), finalize=False)
-            if i + 1 < self.steps_per_epoch and (stop.signal or self.step % CHECKPOINT_STEPS == 0):
-                began = self._save(began)
+            self.callbacks.on_train_batch_end(i, values)
+            at_end = i + 1 == self.steps_per_epoch
+            if at_end:
+                self._close_epoch(epoch, values)
+            if at_end or stop.signal or self.step % CHECKPOINT_STEPS == 0:
+                self._save(at_end)
                 if stop.signal:
                     stop.leave()
-        validation = self._close_epoch(epoch, values)
-        bar.update(self.steps_per_epoch, [*values.items(), ("val_loss", validation["loss"])], finalize=True)
-        self._save(began)
-        if stop.signal:
-            stop.leave()
 
-    def _close_epoch(self, epoch: int, values: dict[str, float]) -> dict[str, float]:
-        """Validate, add a row to the history, and keep the best weights; return the validation's means."""
-        beta = float(self.vae.beta)
-        validation = self._validate()
-        self.history.append(
-            {
-                "epoch": epoch + 1,
-                **values,
-                **{f"val_{name}": value for name, value in validation.items()},
-                "learning_rate": float(self.vae.optimizer.learning_rate),
-                "beta": beta,
-            }
-        )
-        if validation["loss"] < self.best_loss:
-            self.best_loss = validation["loss"]
+    def _close_epoch(self, epoch: int, values: dict[str, float]) -> None:
+        """Validate, add a row to the history, and keep the weights if they are the best so far."""
+        settings = {"learning_rate": float(self.vae.optimizer.learning_rate), "beta": float(self.vae.beta)}
+        best_loss = min((row["val_loss"] for row in self.history), default=math.inf)
+        self.logs = values | {f"val_{name}": value for name, value in self._validate().items()}
+        self.history.append({"epoch": epoch + 1, **self.logs, **settings})
+        if self.logs["val_loss"] < best_loss:
             self.best = [variable.numpy() for variable in self.vae.trainable_variables]
+        self.callbacks.on_epoch_end(epoch, self.logs)
         self.vae.reset_metrics()
-        return validation
 
     def _validate(self) -> dict[str, float]:
-        """Return the means on the validation images, at the beta that is aimed for."""
+        """Return the means on the validation images, at the final beta."""
         self.vae.reset_metrics()
         self.vae.beta.assign(self.config.beta)
         self.vae.reseed(self.config.seed, VALIDATION_NOISE)
@@ -264,60 +247,45 @@ class TrainingLoop:
             beta = annealed_beta(self.step, self.config.beta, self.config.annealing, steps)
             self.vae.beta.assign(beta)
 
-    def _progress_bar(self, epoch: int) -> keras.utils.Progbar:
-        if self.verbose:
-            print(f"Epoch {epoch + 1}/{self.config.epochs}")
-        names = [*(tracker.name for tracker in self.vae.metrics), "val_loss"]
-        return keras.utils.Progbar(self.steps_per_epoch, verbose=self.verbose, stateful_metrics=names)
-
-    def _variables(self) -> dict[str, list]:
-        return {
+    def _variables(self) -> dict[str, keras.Variable]:
+        """Return the variables that a checkpoint holds, by name."""
+        groups = {
             "weights": self.vae.trainable_variables,
             "optimizer": self.vae.optimizer.variables,
             "trackers": [variable for tracker in self.vae.metrics for variable in tracker.variables],
         }
+        return {f"{group}/{i}": v for group, variables in groups.items() for i, v in enumerate(variables)}
 
-    def _save(self, began: float) -> float:
-        """Save a checkpoint; count the time since `began` as training, and return the time now.
+    def _save(self, at_end: bool) -> None:
+        """Save a checkpoint, or raise _NotFiniteError if the last step broke the weights.
 
-        Raises:
-            _NotFiniteError: If the last step broke the weights: the checkpoints of before are kept.
+        Args:
+            at_end: Whether the epoch is complete, so that the run may be stopped here.
         """
-        self.seconds += time.perf_counter() - began
-        arrays = {
-            f"{group}/{i}": variable.numpy()
-            for group, variables in self._variables().items()
-            for i, variable in enumerate(variables)
-        }
+        self.seconds += time.perf_counter() - self.began
+        arrays = {name: variable.numpy() for name, variable in self._variables().items()}
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise _NotFiniteError
         arrays |= {f"best/{i}": array for i, array in enumerate(self.best)}
-        state = {
-            "history": self.history,
-            "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
-            "seconds": self.seconds,
-            "threads": self.threads,
-        }
+        state = {"history": self.history, "seconds": self.seconds, "threads": self.threads}
+        state["stopped"] = at_end and bool(self.vae.stop_training)
         Checkpoint(self.step, state, arrays).save(self.folder)
-        return time.perf_counter()
+        self.began = time.perf_counter()
 
     def _restore(self) -> None:
         checkpoint = Checkpoint.load_latest(self.folder)
         if checkpoint is None:
             return
-        for group, variables in self._variables().items():
-            for i, variable in enumerate(variables):
-                variable.assign(checkpoint.arrays[f"{group}/{i}"])
+        for name, variable in self._variables().items():
+            variable.assign(checkpoint.arrays[name])
         self.best = [checkpoint.arrays[f"best/{i}"] for i in range(len(self.best))]
         self.step, state = checkpoint.step, checkpoint.state
         self.history, self.seconds, self.threads = state["history"], state["seconds"], state["threads"]
-        self.best_loss = math.inf if state["best_loss"] is None else state["best_loss"]
-        if self.threads and self.threads[-1] != thread_count():
-            _logger.warning(
-                "resuming on %d threads a run that was begun on %d: its last bits will differ",
-                thread_count(),
-                self.threads[-1],
-            )
+        self.vae.stop_training = state.get("stopped", False)
+        now, before = thread_count(), self.threads[-1]
+        if now != before:
+            message = "resuming on %d threads a run that was begun on %d: its last bits will differ"
+            _logger.warning(message, now, before)
         if self.verbose:
             print(f"Resuming {self.run.name} after step {self.step} of {self.total_steps}")
 
@@ -354,11 +322,7 @@ class TrainingLoop:
 
 
 def _finite(logs: dict) -> dict[str, float]:
-    """Return the means as floats.
-
-    Raises:
-        _NotFiniteError: If the loss is NaN or infinite.
-    """
+    """Return the means as floats, or raise _NotFiniteError if the loss is NaN or infinite."""
     values = {name: float(value) for name, value in logs.items()}
     if not math.isfinite(values["loss"]):
         raise _NotFiniteError

@@ -1,8 +1,15 @@
-"""The one exception that means: what you gave me cannot be used, and this is what to do instead."""
+"""The exceptions that a user can do something about: their messages say what."""
 
 
 class InputError(ValueError):
     """A bad option, file or data set. The message says what, the value received and the remedy.
 
     The command line prints the message as one line and exits with code 2.
+    """
+
+
+class DivergenceError(RuntimeError):
+    """The loss of a training became NaN or infinite; the last finite checkpoint is kept.
+
+    The command line prints the message as one line and exits with code 1.
     """

@@ -1,4 +1,4 @@
-"""Starting TensorFlow quietly, on a number of threads that is known; and what it runs on."""
+"""Starting TensorFlow without its log messages, on a known number of threads; and what it runs on."""
 
 import contextlib
 import os
@@ -9,11 +9,11 @@ from pathlib import Path
 
 
 def start_tensorflow(threads: int | None = None):
-    """Import TensorFlow without its chatter about missing GPUs, and set its threads.
+    """Import TensorFlow without its messages about missing GPUs, and set its threads.
 
     Args:
-        threads: Processor threads of one operation; None takes all. The last bits of a training depend
-            on it. It has no effect once TensorFlow has computed something in this process.
+        threads: Processor threads of one operation; None uses all. The last bits of a training depend on
+            it. It has no effect once TensorFlow has computed something in this process.
 
     Returns:
         The module.
@@ -22,12 +22,12 @@ def start_tensorflow(threads: int | None = None):
     with _silenced_stderr():
         import tensorflow as tf
     if threads:
-        with contextlib.suppress(RuntimeError):  # running already, on the threads it was started with
+        with contextlib.suppress(RuntimeError):  # it runs already, on the threads it was started with
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.get_logger().setLevel("ERROR")  # it warns of the first tracing of every new model
     with _silenced_stderr():
-        tf.config.list_logical_devices()  # looks for GPUs now, so that it is not heard of later
+        tf.config.list_logical_devices()  # looks for GPUs now, so that its messages do not appear later
     return tf
 
 
@@ -42,7 +42,7 @@ def thread_count() -> int:
 
 
 def processor() -> str:
-    """Return the processor's name, where the system tells it."""
+    """Return the processor's name, if the system gives one."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
