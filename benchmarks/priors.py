@@ -81,8 +81,8 @@ def main() -> None:
                 write_json(run.directory / "config.json", description)
                 (VampLoop if name == "vamp" else TrainingLoop)(run, config, data, 0).run_to_end()
                 runs.append({**run.metrics, **run.record})
-        mean, half_width = mean_interval([run["test_bits_per_dim"] for run in runs])
-        rate, seconds = (np.mean([run[key] for run in runs]) for key in ("test_rate", "seconds"))
+        mean, half_width = mean_interval([run["bits_per_dim_test"] for run in runs])
+        rate, seconds = (np.mean([run[key] for run in runs]) for key in ("rate_test", "seconds"))
         print(f"{name:<10}{mean:>10.3f}{half_width:>9.3f}{rate:>8.1f}{seconds:>9.0f}{n_lines:>7}", flush=True)
 
 

@@ -36,9 +36,9 @@ def main() -> None:
         coders[name] = coders.get(name) or coded(name, options.data_dir)
         megabytes = (run.directory / "model.keras").stat().st_size / 1e6
         print(
-            f"{run.name:<28}{scores['test_bits_per_dim']:>9.3f}{scores['test_psnr']:>9.2f}"
-            f"{scores['test_rate']:>8.1f}{megabytes:>6.1f}{coders[name]['WebP']:>7.2f}{coders[name]['PNG']:>7.2f}"
-            f"   {scores['test_n']:,} of {run.data['source']}"
+            f"{run.name:<28}{scores['bits_per_dim_test']:>9.3f}{scores['psnr_test']:>9.2f}"
+            f"{scores['rate_test']:>8.1f}{megabytes:>6.1f}{coders[name]['WebP']:>7.2f}{coders[name]['PNG']:>7.2f}"
+            f"   {scores['n_test']:,} of {run.data['source']}"
         )
 
 

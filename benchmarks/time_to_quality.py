@@ -108,8 +108,8 @@ def ours(dataset: str) -> None:
             began = time.perf_counter()
             run = train(config, data, models_dir=folder, verbose=0)
             seconds = time.perf_counter() - began  # validation, checkpoints and the final scores included
-            bits = run.metrics.get("test_bits_per_dim")
-            tell(epochs, seconds, -run.metrics["test_elbo"] if bits is None else bits)
+            bits = run.metrics.get("bits_per_dim_test")
+            tell(epochs, seconds, -run.metrics["elbo_test"] if bits is None else bits)
 
 
 def score_of(task: dict, x_test: np.ndarray, encode, decode) -> float:

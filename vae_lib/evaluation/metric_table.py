@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from vae_lib.metrics.intervals import mean_interval
-from vae_lib.metrics.registry import METRICS, NEITHER, PRIORS, TARGETS
+from vae_lib.metrics.registry import METRICS, NEITHER, PRIORS, TARGETS, column
 
 SCORE = [
     "metric",
@@ -82,13 +82,14 @@ def training_scores(metrics: Mapping, targets: Iterable[str] = ("val", "test")) 
     """Yield a row for each score that training ends with.
 
     Args:
-        metrics: Of a run's `metrics.json`: `<target>_<metric>`, and `<target>_n`.
+        metrics: Of a run's `metrics.json`, under their columns: `bits_per_dim_test`; and `n_test`.
         targets: Of these parts.
     """
     for target in targets:
         for metric in METRICS:
-            if metrics.get(f"{target}_{metric}") is not None:
-                yield row(metric, metrics[f"{target}_{metric}"], metrics[f"{target}_n"], target)
+            value = metrics.get(column(metric, target))
+            if value is not None:
+                yield row(metric, value, metrics[f"n_{target}"], target)
 
 
 def records(table: pd.DataFrame) -> list[dict]:

@@ -52,7 +52,7 @@ def write_report(
     vae = run.model()
     context = EvaluationContext(vae, data, None, EvaluationConfig())
     quick = evaluate(vae, *data.images_and_labels("test")) if vae.num_classes else evaluate(vae, data.x_test)
-    scores = {f"test_{name}": value for name, value in quick.items()}
+    scores = {f"{name}_test": value for name, value in quick.items()}
     facts = {"run": run.name, "source": data.source, "split": "test", "seed": run.config.seed}
     content, table = {**facts, "scores": scores}, score_table(training_scores(scores, ["test"]))
     if models_dir is not None:

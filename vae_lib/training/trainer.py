@@ -303,7 +303,7 @@ class TrainingLoop:
         for part in ("val", "test"):
             x, y = self.data.images_and_labels(part)
             for name, score in evaluate(vae, x, y if self.config.conditional else None).items():
-                scores[f"{part}_{name}"] = score
+                scores[f"{name}_{part}"] = score
         write_json(directory / "metrics.json", {"status": "finished", **scores})
 
     def _write_record(self) -> None:
