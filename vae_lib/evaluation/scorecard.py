@@ -55,28 +55,21 @@ def _rows(scores: Callable[[EvaluationContext], Rows], context: EvaluationContex
 
 
 def likelihood_scores(context: EvaluationContext) -> Rows:
-    """Yield the ELBO and its terms on all test images."""
+    """Yield the ELBO and its terms on all test images, and under a mixture fitted to the codes."""
     vae, n = context.vae, len(context.x)
+    note = "prior fitted after training to codes of training images"
     for seed in context.config.seeds:
         terms = vae.elbo_terms(context.x, context.labels("test"), seed=NOISE_SEED + seed)
         yield from _bound_rows(vae, terms["distortion"], terms["rate"], prior="model", seed=seed)
         distortion = np.mean(terms["distortion"], dtype="float64")
         yield row("distortion", distortion, n, prior="model", seed=seed)
         yield row("elbo_standard_error", standard_error(terms["elbo"]), n, prior="model", seed=seed)
+        z = context.sampled_codes("test", n, seed)
+        rate = elbo.gaussian_log_prob(z, *context.codes) - context.mixture.score_samples(z)
+        yield from _bound_rows(vae, terms["distortion"], rate, prior="mixture", seed=seed, note=note)
     if not vae.likelihood.has_bits_per_dim:
         reason = f"likelihood {vae.likelihood.name} has none on 8-bit pixels"
         yield from missing(("bits_per_dim",), reason, prior="model")
-
-
-def mixture_scores(context: EvaluationContext) -> Rows:
-    """Yield the ELBO under a mixture that was fitted to codes of training images after training."""
-    note = "prior fitted after training to codes of training images"
-    for seed in context.config.seeds:
-        terms = context.vae.elbo_terms(context.x, context.labels("test"), seed=NOISE_SEED + seed)
-        z = context.sampled_codes("test", len(context.x), seed)
-        rate = elbo.gaussian_log_prob(z, *context.codes) - context.mixture.score_samples(z)
-        options = {"prior": "mixture", "seed": seed, "note": note}
-        yield from _bound_rows(context.vae, terms["distortion"], rate, **options)
 
 
 def _bound_rows(vae, distortion: np.ndarray, rate: np.ndarray, **options) -> Rows:
@@ -221,7 +214,6 @@ def _check_factors(context: EvaluationContext) -> None:
 # Each group of metrics; where it raises a ValueError, these are left out for that reason.
 _METRICS_OF = {
     likelihood_scores: ("elbo", "bits_per_dim", "rate", "distortion", "elbo_standard_error"),
-    mixture_scores: ("elbo", "bits_per_dim", "rate"),
     importance_scores: ("iwae",),
     bottleneck_scores: ("active_units", "collapsed_latents"),
     reconstruction_scores: ("mse", "psnr", "classifier_accuracy"),

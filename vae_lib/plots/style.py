@@ -7,6 +7,7 @@ made here, so none stays open and none is shown twice: end a notebook cell with 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Number
+from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -22,34 +23,9 @@ COLORS = (
 )
 GREY = "#6b6b6b"
 
-_STYLE = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": "#8c8c8c",
-    "axes.grid": True,
-    "axes.labelsize": 9.5,
-    "axes.prop_cycle": mpl.cycler(color=COLORS),
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "figure.constrained_layout.use": True,
-    "figure.constrained_layout.w_pad": 0.08,
-    "figure.dpi": 100,
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib: the same figure on every machine
-    "font.size": 9.0,
-    "grid.color": "#e8e8e8",
-    "grid.linewidth": 0.7,
-    "image.cmap": "gray",
-    "legend.fontsize": 8.5,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-    "svg.hashsalt": "vae_lib",
-    "xtick.color": "#404040",
-    "xtick.labelsize": 8.5,
-    "ytick.color": "#404040",
-    "ytick.labelsize": 8.5,
-}
+_FILE = Path(__file__).with_name("figures.mplstyle")
+_STYLE = mpl.rc_params_from_file(_FILE, use_default_template=False)
+_STYLE["axes.prop_cycle"] = mpl.cycler(color=COLORS)
 
 
 @contextmanager

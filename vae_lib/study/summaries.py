@@ -106,15 +106,15 @@ def summarize_priors(runs: pd.DataFrame) -> str:
     """Say how near draws from each prior come to real images.
 
     Args:
-        runs: A row per run, with the columns `prior` and the Fréchet distances of the scorecard.
+        runs: A row per run of one data set, with the columns `data set`, `prior` and the Fréchet distances.
     """
     columns = ["frechet_distance_sample_model", "frechet_distance_sample_mixture"]
     means = runs.groupby("prior")[columns].mean()
     normal, flow = means.loc["normal"], means.loc["flow"]
     return (
-        f"The Fréchet distance of draws falls from {normal.iloc[0]:.1f} under N(0, I) to {flow.iloc[0]:.1f} "
-        f"with the learned flow, and to {normal.iloc[1]:.1f} where z comes from a mixture fitted to the "
-        "codes of the model with N(0, I)."
+        f"On {runs['data set'].iloc[0]} the Fréchet distance of draws falls from {normal.iloc[0]:.1f} under "
+        f"N(0, I) to {flow.iloc[0]:.1f} with the learned flow, and to {normal.iloc[1]:.1f} where z comes from "
+        "a mixture fitted to the codes of the model with N(0, I)."
     )
 
 
