@@ -4,6 +4,7 @@ import shlex
 import subprocess
 import sys
 import time
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 from vae_lib.cli import _comparisons, _labels, main, make_parser
 from vae_lib.config import TrainConfig
 from vae_lib.data.loading import load_dataset
-from vae_lib.evaluation.report import make_report
+from vae_lib.evaluation.report import write_report
 from vae_lib.training.run import load_run
 from vae_lib.training.trainer import train
 from vae_lib.utils.errors import InputError
@@ -22,7 +23,7 @@ from vae_lib.utils.errors import InputError
 QUICK = ["--epochs", "1", "--latent-dim", "2", "--width", "4", "--dense_units=16", "--batch-size", "256"]
 
 
-def run(*arguments):
+def run_alone(*arguments):
     """Run the command in a process of its own; return exit code, output and errors."""
     environment = {**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9"}
     command = [sys.executable, "-m", "vae_lib", *map(str, arguments)]
@@ -30,10 +31,30 @@ def run(*arguments):
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.fixture
+def run(capfd, monkeypatch):
+    """A function that runs the command in this process; it returns exit code, output and errors."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+
+    def run(*arguments):
+        capfd.readouterr()
+        with warnings.catch_warnings():
+            for hidden in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+                warnings.simplefilter("ignore", hidden)  # as Python does, unlike pytest
+            try:
+                code = main([str(argument) for argument in arguments])
+            except SystemExit as stop:
+                code = stop.code
+        return code, *capfd.readouterr()
+
+    return run
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     models_dir = tmp_path_factory.mktemp("models")
-    code, out, err = run("train", "--dataset", "digits", *QUICK, "--models-dir", models_dir, "--verbose", 2)
+    words = ["train", "--dataset", "digits", *QUICK, "--models-dir", models_dir, "--verbose", 2]
+    code, out, err = run_alone(*words)
     assert code == 0, err
     return models_dir, out, err
 
@@ -46,11 +67,11 @@ def run_in(models_dir):
 
 def test_train_prints_a_table_with_units_and_the_run_and_nothing_on_stderr(trained):
     models_dir, out, err = trained
-    assert "bits/dim  (lower is better)" in out and "embedded digits" in out and err == ""
+    assert "bits/dim (lower is better)" in out and "embedded digits" in out and err == ""
     assert out.splitlines()[-1] == f"run: {run_in(models_dir)}"
 
 
-def test_evaluate_writes_table_json_and_figures(trained, tmp_path):
+def test_evaluate_writes_table_json_and_figures(trained, run, tmp_path):
     models_dir, _, _ = trained
     name = run_in(models_dir).name
     code, out, err = run(
@@ -61,8 +82,8 @@ def test_evaluate_writes_table_json_and_figures(trained, tmp_path):
     metrics = json.loads((models_dir / name / "metrics.json").read_text())
     assert written["source"] == "embedded digits (scikit-learn)" and written["split"] == "test"
     assert written["scores"].items() <= metrics.items()  # the same numbers as at the end of training
-    rows = {(row["measure"], row["of"]): row for row in written["scorecard"]}
-    assert rows["frechet_distance", "real images (floor)"]["better"] == "lower" and "left out" in out
+    rows = {(row["metric"], row["target"]): row for row in written["scorecard"]}
+    assert rows["frechet_distance", "real"]["value"] > 0 and "left out" in out
     figures = {path.stem for path in (tmp_path / "a b").glob("*.png")}
     assert figures == {
         *("loss_curves", "reconstructions", "samples", "samples_drawn", "interpolation", "latent_space"),
@@ -73,15 +94,14 @@ def test_evaluate_writes_table_json_and_figures(trained, tmp_path):
 def test_quick_takes_the_scores_of_the_training_s_end_and_no_classifier(trained, tmp_path):
     models_dir, _, _ = trained
     before = sorted(models_dir.iterdir())
-    code, out, err = run(
-        "evaluate", run_in(models_dir), "--models_dir", models_dir, "--quick", "--out", tmp_path
-    )
-    assert (code, err) == (0, "") and "bits/dim  (lower is better)" in out
+    words = ["evaluate", run_in(models_dir), "--models_dir", models_dir, "--quick", "--out", tmp_path]
+    code, out, err = run_alone(*words)
+    assert (code, err) == (0, "") and "bits/dim (lower is better)" in out
     assert sorted(models_dir.iterdir()) == before
     assert "scorecard" not in json.loads((tmp_path / "evaluation.json").read_text())
 
 
-def test_sample_writes_images_of_the_data_s_size(trained, tmp_path):
+def test_sample_writes_images_of_the_data_s_size(trained, run, tmp_path):
     models_dir, _, _ = trained
     code, _, err = run("sample", run_in(models_dir), "--num-samples", 3, "--out", tmp_path, "--draw")
     assert (code, err) == (0, "")
@@ -89,7 +109,7 @@ def test_sample_writes_images_of_the_data_s_size(trained, tmp_path):
     assert len(pictures) == 3 and np.asarray(Image.open(pictures[0])).shape == (8, 8)
 
 
-def test_encode_writes_the_codes_of_all_images_with_their_labels(trained, tmp_path):
+def test_encode_writes_the_codes_of_all_images_with_their_labels(trained, run, tmp_path):
     models_dir, _, _ = trained
     code, out, err = run("encode", run_in(models_dir), "--out", tmp_path)
     assert (code, err) == (0, "") and "1,457 train, 161 val, 179 test images" in out
@@ -101,7 +121,7 @@ def test_encode_writes_the_codes_of_all_images_with_their_labels(trained, tmp_pa
     np.testing.assert_allclose(codes["z_mean_test"], z_mean, rtol=1e-5, atol=1e-6)
 
 
-def test_a_run_that_was_finished_before_says_so(trained):
+def test_a_run_that_was_finished_before_says_so(trained, run):
     models_dir, first, _ = trained
     again = run("train", "--dataset", "digits", *QUICK, "--models-dir", models_dir, "--verbose", 0)
     assert again[0] == 0 and "finished before" in again[1] and "finished before" not in first
@@ -118,7 +138,7 @@ def test_a_class_is_asked_for_by_name_or_number(label, index):
             _labels(made, wrong, 3)
 
 
-def test_a_folder_that_has_the_name_of_a_known_data_set_is_the_folder(tmp_path, rng, monkeypatch):
+def test_a_folder_that_has_the_name_of_a_known_data_set_is_the_folder(tmp_path, run, rng, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").mkdir()
     for i in range(40):
@@ -137,12 +157,12 @@ def test_labels_and_factors_get_a_figure_each(tmp_path):
     ):
         config = TrainConfig(dataset=data.name, **sizes, **options)
         made = train(config, data, models_dir=tmp_path, verbose=0)
-        make_report(made, data, tmp_path / name, 4)
+        write_report(made, data, tmp_path / name, 4)
         assert (tmp_path / name / f"{name}.png").exists()
 
 
 @pytest.mark.parametrize("classes", ["ab", "a"])
-def test_a_folder_of_images_of_one_s_own_can_be_trained_evaluated_and_sampled(tmp_path, rng, classes):
+def test_a_folder_of_your_own_images_can_be_trained_evaluated_and_sampled(tmp_path, run, rng, classes):
     for i in range(60):
         folder = tmp_path / "mine" / classes[i % len(classes)]
         folder.mkdir(parents=True, exist_ok=True)
@@ -159,13 +179,13 @@ def test_a_folder_of_images_of_one_s_own_can_be_trained_evaluated_and_sampled(tm
 
 
 @pytest.mark.slow
-def test_a_study_is_done_in_shards_and_its_table_and_figures_are_drawn_from_what_is_there(tmp_path):
+def test_a_study_is_done_in_shards_and_its_table_and_figures_are_drawn_from_what_is_there(tmp_path, run):
     places = ["--models_dir", tmp_path / "models", "--out", tmp_path / "out"]
     dry = run("study", "--preset", "smoke", "--dry-run", *places)
     assert dry[0] == 0 and "digits: 6 of 6 runs left" in dry[1] and not (tmp_path / "models").exists()
     for part in ("1/2", "2/2"):
         code, _, err = run("study", "--preset", "smoke", "--shard", part, "--jobs", 1, *places)
-        assert code == 0 and "3 of 3: finished" in err and "left" in err
+        assert code == 0 and "3 of 3 runs, 00:00 left" in err
         assert not list((tmp_path / "out").iterdir())  # a part is not shown as the whole
     before = sorted((tmp_path / "models").rglob("*"))
     began = time.perf_counter()
@@ -180,10 +200,10 @@ def test_a_study_is_done_in_shards_and_its_table_and_figures_are_drawn_from_what
         "latent_size_rate_distortion_digits",
     }
     differences = pd.read_csv(tmp_path / "out" / "differences.csv")
-    assert set(differences["axis"]) == {"latent_dim", "beta"} and set(differences["seeds"]) == {2}
+    assert set(differences["setting"]) == {"latent_dim", "beta"} and set(differences["seeds"]) == {2}
 
 
-def test_a_study_of_one_s_own_compares_sizes_at_the_first_beta_and_betas_at_the_last_size():
+def test_a_study_of_your_own_compares_sizes_at_the_first_beta_and_betas_at_the_last_size():
     words = shlex.split("study --dataset digits --latent_dim 2 8 --beta 1 4 16 --seeds 2 --epochs 7")
     studied = _comparisons(make_parser().parse_args(words))
     cells = {name: [(c.latent_dim, c.beta, c.seed) for c in configs] for name, configs in studied.items()}
@@ -199,7 +219,7 @@ def test_a_study_of_one_s_own_compares_sizes_at_the_first_beta_and_betas_at_the_
 
 
 @pytest.mark.slow
-def test_a_study_of_a_folder_without_classes(tmp_path, rng):
+def test_a_study_of_a_folder_without_classes(tmp_path, run, rng):
     (tmp_path / "mine").mkdir()
     for i in range(60):
         pixels = rng.integers(0, 256, (12, 10, 3), dtype="uint8")
@@ -221,7 +241,7 @@ def test_a_study_of_a_folder_without_classes(tmp_path, rng):
         (["study", "--preset", "full", "--dataset", "mnist"], ["not allowed with"]),
         (["study", "--dataset", "digits", "--latent_dim", "0"], ["latent_dim", "0"]),
         (["study", "--data", "no/such/folder"], ["no/such/folder"]),
-        (["sample", "run", "--seed", "-1"], ["'-1'", "from 0"]),
+        (["sample", "run", "--seed", "-1"], ["-1", "from 0"]),
         (["sample", "run", "--seed", "3000000000"], ["3000000000", "from 0"]),
         (["study", "--preset", "huge"], ["huge", "full"]),
         (["study", "--jobs", "0"], ["jobs", "0"]),
@@ -248,18 +268,14 @@ def test_a_study_of_a_folder_without_classes(tmp_path, rng):
         (["sample", "x", "--temperature", "-1"], ["temperature", "-1"]),
     ],
 )
-def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, words, capfd, monkeypatch, tmp_path):
+def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, words, run, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    try:
-        code = main(arguments)
-    except SystemExit as stop:
-        code = stop.code
-    out, err = capfd.readouterr()
+    code, out, err = run(*arguments)
     assert code == 2 and out == "" and err.count("\n") == 1 and all(word in err for word in words), err
     assert not list(tmp_path.iterdir())  # nothing was begun
 
 
-def test_images_that_changed_since_the_training_are_not_scored_as_test_images(tmp_path):
+def test_images_that_changed_since_the_training_are_not_scored_as_test_images(tmp_path, run):
     rng, places = np.random.default_rng(0), ["--models_dir", tmp_path / "models"]
     for images in (rng.integers(0, 256, (80, 8, 8, 1), "uint8") for _ in range(2)):
         np.savez(tmp_path / "own.npz", x_train=images[:60], x_test=images[60:])
@@ -270,18 +286,16 @@ def test_images_that_changed_since_the_training_are_not_scored_as_test_images(tm
     assert code == 2 and out == "" and "not those that own was trained on" in err
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_training(tmp_path, capfd):
+def test_a_folder_that_cannot_be_written_is_refused_before_training(tmp_path, run):
     (tmp_path / "file").write_text("")
-    assert (
-        main(["train", "--dataset", "digits", *QUICK, "--models_dir", str(tmp_path / "file" / "models")]) == 2
-    )
-    assert "--models_dir" in capfd.readouterr().err
+    code, _, err = run("train", "--dataset", "digits", *QUICK, "--models_dir", tmp_path / "file" / "models")
+    assert code == 2 and "--models_dir" in err
 
 
-def test_divergence_is_exit_code_1(tmp_path, capfd):
+def test_divergence_is_exit_code_1(tmp_path, run):
     options = ["--dataset", "digits", *QUICK, "--epochs", "2", "--learning_rate", "1e8", "--verbose", "0"]
-    assert main(["train", *options, "--likelihood", "bernoulli", "--models_dir", str(tmp_path)]) == 1
-    assert "lower learning_rate" in capfd.readouterr().err
+    code, _, err = run("train", *options, "--likelihood", "bernoulli", "--models_dir", tmp_path)
+    assert code == 1 and "lower learning_rate" in err and err.count("\n") == 1
 
 
 def test_dash_and_underscore_are_the_same_and_values_are_left_alone():
@@ -295,11 +309,21 @@ def test_dash_and_underscore_are_the_same_and_values_are_left_alone():
     assert (parsed.epochs, parsed.batch_size, parsed.latent_dim) == (50, 64, 64)
 
 
+@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "encode", "study"])
+def test_help_describes_every_option_and_its_default(command, run):
+    code, out, _ = run(command, "--help")
+    assert code == 0 and "None" not in out and "SUPPRESS" not in out
+    text = " ".join(out.split())
+    for name, field in TrainConfig.__dataclass_fields__.items() if command == "train" else ():
+        default = "" if field.default in (None, False) else f" [{field.default}]"
+        assert f"{field.metadata['help']}{default}" in text and f"--{name} " in text
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["train", "--latent_dim", "x"]])
 def test_help_and_wrong_arguments_answer_in_under_half_a_second(arguments):
     seconds = []
     for _ in range(3):
         began = time.perf_counter()
-        run(*arguments)
+        run_alone(*arguments)
         seconds.append(time.perf_counter() - began)
     assert min(seconds) < 0.5

@@ -1,7 +1,9 @@
-"""What fails around a run: full disks, folders that cannot be written, desktops that are not there."""
+"""What fails around a run: full disks, folders that cannot be written, a machine without a desktop."""
 
+import functools
 import hashlib
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import sys
 import pytest
 
 from tests.support.bare_machine import ABSENT
+from tests.support.forked import run_cli
 from tools.execute_notebook import ROOT
 from vae_lib.training.run import load_run
 
@@ -19,18 +22,15 @@ WORDS = [
     *("--width", "4", "--dense_units", "16", "--threads", "1", "--verbose", "0"),
 ]
 
-# From the moment a file of this name is opened for writing, the disk takes no byte more.
-FULL_DISK = """
-import os, resource, sys
-from vae_lib.cli import main
 
-def fill(event, arguments):
-    if event == "open" and sys.argv[1] in os.path.basename(str(arguments[0])) and arguments[2] & os.O_CREAT:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (16, resource.RLIM_INFINITY))
+def fill_disk_at(name):
+    """Let the disk of this process take no more bytes once a file of this name is opened for writing."""
 
-sys.addaudithook(fill)
-sys.exit(main(sys.argv[2:]))
-"""
+    def fill(event, arguments):
+        if event == "open" and name in os.path.basename(str(arguments[0])) and arguments[2] & os.O_CREAT:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (16, resource.RLIM_INFINITY))
+
+    sys.addaudithook(fill)
 
 
 def run(*arguments, program=("-m", "vae_lib"), prefix=(), **environment):
@@ -58,23 +58,24 @@ def contents(folder):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     models_dir = tmp_path_factory.mktemp("models")
-    assert run(*WORDS, "--models_dir", models_dir)[0] == 0
+    assert run_cli(*WORDS, "--models_dir", models_dir)[0] == 0
     return next(models_dir.iterdir())
 
 
 @pytest.mark.parametrize(
     "name", ["config", "arrays.npz", "state.json", "manifest.json", "history", "model", "record", "metrics"]
 )
-def test_a_full_disk_names_the_file_and_when_there_is_room_again_the_run_ends_as_if_nothing_had_been(
+def test_a_full_disk_names_the_file_and_once_there_is_space_again_the_run_ends_with_the_same_bits(
     undisturbed, tmp_path, name
 ):
-    code, out, err = run(name, *WORDS, "--models_dir", tmp_path, program=("-c", FULL_DISK))
+    fault = functools.partial(fill_disk_at, name)
+    code, out, err = run_cli(*WORDS, "--models_dir", tmp_path, prepare=fault)
     assert (code, out) == (1, ""), err
-    assert "File too large" in one_line(err) and "give the same command again" in err
+    assert "File too large" in one_line(err) and "run the command again" in err
     directory = next(tmp_path.iterdir())
     assert not [path for path in directory.rglob("*") if path.name.startswith(".") and path.is_file()]
     assert not (directory / "metrics.json").exists()
-    code, out, err = run(*WORDS, "--models_dir", tmp_path)
+    code, out, err = run_cli(*WORDS, "--models_dir", tmp_path)
     assert code == 0, err
     for kept in ("config.json", "history.csv", "metrics.json"):
         assert (directory / kept).read_bytes() == (undisturbed / kept).read_bytes()
@@ -103,40 +104,32 @@ def read_only(tmp_path):
     folder.chmod(0o755)
 
 
-def test_a_read_only_models_folder_is_told_before_training(read_only):
+def test_a_read_only_models_folder_is_refused_before_training(read_only):
     code, out, err = run(*WORDS, "--models_dir", read_only, prefix=unprivileged())
     assert (code, out) == (2, "") and "Permission denied" in one_line(err) and "--models_dir" in err
     assert not list(read_only.iterdir())
 
 
 @pytest.mark.parametrize("command", ["evaluate", "sample"])
-def test_a_read_only_images_folder_is_told_before_anything_is_computed(read_only, undisturbed, command):
+def test_a_read_only_images_folder_is_refused_before_anything_is_computed(read_only, undisturbed, command):
     before = contents(undisturbed.parent)
     code, out, err = run(command, undisturbed, "--out", read_only / "new", prefix=unprivileged())
     assert (code, out) == (2, "") and "Permission denied" in one_line(err) and "--out" in err
     assert not list(read_only.iterdir()) and contents(undisturbed.parent) == before
 
 
-def test_a_home_that_cannot_be_written_is_not_needed(read_only, undisturbed, tmp_path):
-    home = {"HOME": str(read_only), "XDG_CACHE_HOME": str(read_only), "MPLCONFIGDIR": None}
-    code, _, err = run(*WORDS, "--models_dir", tmp_path / "m", prefix=unprivileged(), **home)
-    assert code == 0, err
-    words = ["evaluate", undisturbed, "--quick", "--out", tmp_path / "o"]
-    code, _, err = run(*words, prefix=unprivileged(), **home)
-    assert code == 0, err
-    assert not list(read_only.iterdir())
-
-
-def test_no_display_no_widgets_and_no_tensorboard_are_needed(undisturbed, tmp_path):
+def test_no_home_no_display_no_widgets_and_no_tensorboard_are_needed(read_only, undisturbed, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(ABSENT)
     bare = {"DISPLAY": None, "WAYLAND_DISPLAY": None, "MPLBACKEND": None, "PYTHONPATH": str(tmp_path)}
+    homeless = {**bare, "HOME": str(read_only), "XDG_CACHE_HOME": str(read_only), "MPLCONFIGDIR": None}
     code, _, err = run("import ipywidgets", program=("-c",), **bare)
     assert code == 1 and "No module named 'ipywidgets'" in err  # they are absent indeed
-    for words in (
-        [*WORDS, "--models_dir", tmp_path / "models"],
-        ["evaluate", undisturbed, "--quick", "--out", tmp_path / "images"],
-        ["sample", undisturbed, "--out", tmp_path / "samples"],
+    for words, environment in (
+        ([*WORDS, "--models_dir", tmp_path / "models"], homeless),
+        (["evaluate", undisturbed, "--quick", "--out", tmp_path / "images"], homeless),
+        (["sample", undisturbed, "--out", tmp_path / "samples"], bare),
     ):
-        code, _, err = run(*words, **bare)
+        code, _, err = run(*words, prefix=unprivileged(), **environment)
         assert (code, err) == (0, "")
     assert len(list((tmp_path / "images").glob("*.png"))) == 7
+    assert not list(read_only.iterdir())

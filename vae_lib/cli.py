@@ -246,7 +246,7 @@ def _study(options) -> int:
         return 0
     own = options.data or options.dataset
     if own:  # one error, and not one a cell
-        paths.load(configs[0])
+        paths.load(unique_configs(comparisons)[0])
     out = options.out or Path("images/study") / (safe_name(Path(own)) if own else options.preset)
     ensure_writable(out)
     settings = {"n_jobs": options.jobs, "evaluation": STUDY_EVALUATION, "progress": True}

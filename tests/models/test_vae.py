@@ -260,7 +260,7 @@ def test_images_codes_and_labels_that_do_not_fit_are_refused_in_one_line():
         (lambda: plain.elbo_terms(x.astype("float32")), r"\[0, 1\]; received .*255"),
         (lambda: plain.decode(np.zeros((2, 4))), r"\(2, 4\)"),
         (lambda: plain.sample(2, y=[0, 1]), "num_classes=0"),
-        (lambda: labelled.sample(2), "needs y: a label from 0 to 2"),
+        (lambda: labelled.sample(2), "needs labels y: 2 integers from 0 to 2, .* received None"),
         (lambda: labelled.sample(2, y=[0, 3]), r"0 to 2, or one for all; received \[0, 3\]"),
         (lambda: labelled.sample(2, y=[0, 1, 2]), "2 integers"),
         (lambda: labelled.encode(x, y=[0.5, 1.0]), "2 integers"),

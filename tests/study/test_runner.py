@@ -71,7 +71,7 @@ def test_nothing_is_done_twice_and_neither_order_nor_workers_change_a_byte(study
     assert run_study(configs, models_dir=models_dir).to_csv() == table.to_csv()
     assert times == {path: path.stat().st_mtime_ns for path in times} and len(times) == 3
     side_by_side = run_study(configs, n_jobs=2, models_dir=tmp_path, progress=True)
-    assert "4/4" in capsys.readouterr().err
+    assert "4 of 4 runs, 00:00 left" in capsys.readouterr().err
     one_thread = run_study(configs[::-1], n_jobs=2, models_dir=tmp_path / "again")
     csv = [frame.drop(columns=["seconds"]).to_csv() for frame in (side_by_side, one_thread)]
     assert csv[0] == csv[1]

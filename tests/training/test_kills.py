@@ -1,9 +1,5 @@
-"""Processes that are killed, stopped, or two at once: nothing is lost, nothing half-written, no bit differs.
+"""Processes that are killed, stopped, or two at once: nothing is lost or half-written, and no bit differs."""
 
-The children are forked from a server that has imported TensorFlow once and computed nothing.
-"""
-
-import multiprocessing
 import os
 import random
 import signal
@@ -16,21 +12,22 @@ import numpy as np
 import pytest
 
 from tests.support.failpoints import checkpoint
+from tests.support.forked import code_of, read, start, start_cli
 from tools.execute_notebook import ROOT
 from vae_lib.cli import main
 from vae_lib.config import TrainConfig
 from vae_lib.training.checkpoint import Checkpoint
 from vae_lib.training.run import load_run
+from vae_lib.training.trainer import train
+from vae_lib.utils.errors import InputError
 
 pytestmark = pytest.mark.slow
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["vae_lib.training.trainer"])
 
 # Noise of z and of pixels, labels, a beta that moves: all must be resumed. 12 epochs of 23 steps.
 CONFIG = TrainConfig(
     **{"dataset": "digits", "latent_dim": 2, "epochs": 12, "batch_size": 64, "width": 4, "dense_units": 16},
     **{"likelihood": "bernoulli", "binarize": True, "conditional": True, "network": "mlp"},
-    **{"annealing": "linear", "anneal_epochs": 6.0},
+    **{"annealing": "linear", "anneal_epochs": 6.0, "weight_decay": 0.0},
 )
 STEPS = 12 * 23
 
@@ -39,7 +36,6 @@ def train_in_child(models_dir, die_at=None):
     """Train; with `die_at`, be killed just before the file of that name is put in place or removed."""
     from vae_lib.data.loading import load_dataset
     from vae_lib.training import trainer
-    from vae_lib.training.trainer import train
 
     def watch(event, arguments):
         if event == "os.rename" and os.path.basename(arguments[1]) == die_at:
@@ -52,17 +48,6 @@ def train_in_child(models_dir, die_at=None):
     trainer.CHECKPOINT_STEPS = 5
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     train(CONFIG, load_dataset("digits"), models_dir=models_dir, verbose=0)
-
-
-def start(target, *arguments):
-    process = SERVER.Process(target=target, args=arguments)
-    process.start()
-    return process
-
-
-def code_of(process):
-    process.join(120)
-    return process.exitcode
 
 
 def newest_step(models_dir):
@@ -116,7 +101,7 @@ def test_a_run_killed_at_20_random_moments_equals_one_that_was_not(undisturbed, 
         process.kill()
         assert code_of(process) == -signal.SIGKILL  # it had not ended by itself
         survived.append(newest_step(tmp_path))
-    assert len({step % 23 for step in survived} - {0}) > 3  # in mid-epoch, too
+    assert len({step % 23 for step in survived} - {0}) > 3  # in mid-epoch too
     for name in ("history.csv", "model.keras", "record.json", "metrics.json"):
         assert code_of(start(train_in_child, tmp_path, name)) == -signal.SIGKILL
         assert not list(tmp_path.glob(f"*/{name}"))
@@ -169,59 +154,55 @@ def test_a_checkpoint_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypat
     assert events[3:] == [".writing", "rename", tmp_path.name]
 
 
-OPTIONS = [
-    "--dataset",
-    "digits",
-    "--latent_dim",
-    "2",
-    "--width",
-    "4",
-    "--dense_units",
-    "16",
-    "--batch_size",
-    "64",
+WORDS = [
+    *("train", "--dataset", "digits", "--latent_dim", "2", "--width", "4", "--dense_units", "16"),
+    *("--batch_size", "64", "--epochs", "100", "--verbose", "0"),
 ]
 
 
-def command(models_dir, *options):
-    """Start the real command line; its standard error is a pipe."""
-    words = ["train", *OPTIONS, "--epochs", "100", "--models_dir", str(models_dir), *options]
-    return subprocess.Popen(
-        [sys.executable, "-m", "vae_lib", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
 def test_ctrl_c_and_sigterm_save_say_how_to_resume_and_exit_by_their_code(tmp_path):
-    first = command(tmp_path, "--threads", "1")
+    words = [*WORDS, "--verbose", "1", "--models_dir", str(tmp_path)]
+    first = subprocess.Popen(
+        [sys.executable, "-m", "vae_lib", *words, "--threads", "1"], stderr=subprocess.PIPE, text=True
+    )
     wait_for_step(first, tmp_path, 1)
     first.send_signal(signal.SIGINT)
     _, err = first.communicate(timeout=60)
-    told = "vae_lib: error: interrupted: the same command resumes the run\n"
-    assert (first.returncode, err) == (130, told)
+    message = "vae_lib: error: interrupted: the same command resumes the run\n"
+    assert (first.returncode, err) == (130, message)
     step = newest_step(tmp_path)
-    second = command(tmp_path, "--threads", "2")
+    second, out, err = start_cli([*words, "--threads", "2"])
     wait_for_step(second, tmp_path, step + 1)
-    second.send_signal(signal.SIGTERM)
-    out, err = second.communicate(timeout=60)
-    assert f"after step {step} of 2300" in out
-    assert err.splitlines() == [
+    os.kill(second.pid, signal.SIGTERM)
+    assert f"after step {step} of 2300" in read(out)
+    assert read(err).splitlines() == [
         "resuming on 2 threads a run that was begun on 1: its last bits will differ",
         "vae_lib: error: terminated: the same command resumes the run",
     ]
-    assert second.returncode == 143 and newest_step(tmp_path) > step
+    assert code_of(second) == 143 and newest_step(tmp_path) > step
     assert {path.name for path in next(tmp_path.iterdir()).iterdir()} - {"run.lock"} == {
         *("config.json", "checkpoint")
     }
 
 
+def test_a_run_stopped_by_sigterm_and_by_ctrl_c_equals_one_that_was_not(undisturbed, tmp_path):
+    for step, signum, code in ((10, signal.SIGTERM, 143), (100, signal.SIGINT, 1)):
+        process = start(train_in_child, tmp_path)
+        wait_for_step(process, tmp_path, step)
+        os.kill(process.pid, signum)
+        assert code_of(process) == code
+        assert not list(tmp_path.glob("*/metrics.json"))
+    assert_equal_bits(undisturbed, finish(tmp_path))
+
+
 def test_an_unfinished_run_is_not_resumed_with_another_config_and_keeps_its_checkpoints(tmp_path, capfd):
-    process = command(tmp_path, "--name", "mine")
+    words = [*WORDS, "--models_dir", str(tmp_path), "--name", "mine"]
+    process, *_ = start_cli(words)
     wait_for_step(process, tmp_path, 1)
     process.kill()
-    process.communicate()
+    assert code_of(process) == -signal.SIGKILL
     checkpoints = {path: path.read_bytes() for path in tmp_path.glob("mine/checkpoint/*/*")}
-    words = ["train", *OPTIONS, "--epochs", "100", "--models_dir", str(tmp_path), "--name", "mine"]
-    for change, told in (
+    for change, difference in (
         (["--latent_dim", "3"], "latent_dim: 2 -> 3"),
         (["--beta", "4"], "beta: 1.0 -> 4.0"),
         (["--n_train", "500"], "n_train: None -> 500"),
@@ -230,24 +211,26 @@ def test_an_unfinished_run_is_not_resumed_with_another_config_and_keeps_its_chec
         capfd.readouterr()
         assert main([*words, *change]) == 2
         out, err = capfd.readouterr()
-        assert out == "" and err.count("\n") == 1 and told in err and "--fresh" in err
+        assert out == "" and err.count("\n") == 1 and difference in err and "--fresh" in err
     assert checkpoints and all(path.read_bytes() == content for path, content in checkpoints.items())
 
 
-def cli_in_child(models_dir, out):
-    """Run the command line with its output in a file."""
-    with open(out, "w", buffering=1) as sys.stderr:
-        sys.stdout = sys.stderr
-        words = [*OPTIONS, "--epochs", "40", "--verbose", "0"]
-        sys.exit(main(["train", *words, "--models_dir", str(models_dir)]))
-
-
-def test_of_two_processes_that_start_at_once_one_trains_and_the_other_is_told_who(tmp_path):
-    models_dir = tmp_path / "models"
-    processes = [start(cli_in_child, models_dir, tmp_path / f"{i}.txt") for i in range(2)]
+def test_of_two_processes_that_start_at_once_one_trains_and_the_other_names_it(tmp_path):
+    words = [*WORDS, "--epochs", "30", "--models_dir", tmp_path]
+    processes, _, errors = zip(*(start_cli(words) for _ in range(2)), strict=True)
+    messages = [read(pipe) for pipe in errors]
     codes = [code_of(process) for process in processes]
     assert sorted(codes) == [0, 2]
-    holder = processes[codes.index(0)].pid
-    told = (tmp_path / f"{codes.index(2)}.txt").read_text()
-    assert told.count("\n") == 1 and f"is being trained by process {holder} on " in told
-    assert load_run(next(models_dir.iterdir())).is_done
+    message, holder = messages[codes.index(2)], processes[codes.index(0)].pid
+    assert message.count("\n") == 1 and f"is being trained by process {holder} on " in message
+    assert load_run(next(tmp_path.iterdir())).is_done
+
+
+def test_a_second_process_names_the_holder_of_a_run_and_a_lock_left_behind_blocks_nobody(tmp_path, digits):
+    process = start(train_in_child, tmp_path)
+    wait_for_step(process, tmp_path, 3)
+    with pytest.raises(InputError, match=rf"is being trained by process {process.pid} on "):
+        train(CONFIG, digits, models_dir=tmp_path, verbose=0)
+    process.kill()
+    assert code_of(process) == -signal.SIGKILL and list(tmp_path.glob("*/run.lock"))
+    assert train(CONFIG, digits, models_dir=tmp_path, verbose=0).is_done

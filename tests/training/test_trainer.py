@@ -1,22 +1,19 @@
 import dataclasses
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
-from vae_lib.config import TrainConfig, annealed_beta
+from vae_lib.config import TrainConfig
 from vae_lib.training import trainer
+from vae_lib.training.annealing import annealed_beta
 from vae_lib.training.checkpoint import Checkpoint
 from vae_lib.training.run import Run, load_run
-from vae_lib.training.trainer import DivergenceError, train
-from vae_lib.utils.errors import InputError
+from vae_lib.training.trainer import train
+from vae_lib.utils.errors import DivergenceError, InputError
 
 TINY = TrainConfig(
     dataset="digits", latent_dim=2, epochs=3, batch_size=256, width=4, dense_units=16, learning_rate=1e-2
@@ -88,7 +85,7 @@ def test_the_best_weights_on_validation_are_kept_and_not_the_last(digits, tmp_pa
     run = train(config, digits, models_dir=tmp_path, verbose=0)
     best = run.history["val_loss"].idxmin()
     assert run.metrics["best_epoch"] == best + 1
-    assert run.metrics["val_elbo"] == pytest.approx(-run.history["val_loss"][best], rel=0.02)
+    assert run.metrics["elbo_val"] == pytest.approx(-run.history["val_loss"][best], rel=0.02)
 
 
 def test_n_train_takes_the_first_images_only(digits, tmp_path):
@@ -141,36 +138,6 @@ def test_divergence_is_marked_and_its_last_finite_checkpoint_kept(digits, tmp_pa
         load_run(tmp_path / "wild")
 
 
-PROGRAM = """
-import sys, json
-from vae_lib.training import trainer
-from vae_lib.config import TrainConfig
-from vae_lib.data.loading import load_dataset
-from vae_lib.training.trainer import train
-trainer.CHECKPOINT_STEPS = 3
-config = TrainConfig.from_dict(json.loads(sys.argv[1]))
-print("ready", flush=True)
-train(config, load_dataset("digits"), models_dir=sys.argv[2], verbose=0)
-"""
-
-
-def start(config: TrainConfig, models_dir: Path) -> subprocess.Popen:
-    arguments = [sys.executable, "-c", PROGRAM, json.dumps(config.to_dict()), str(models_dir)]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
-def wait_for_step(directory: Path, step: int, process: subprocess.Popen) -> None:
-    """Wait until a checkpoint of at least this step exists."""
-    while process.poll() is None:
-        steps = [int(path.name[5:]) for path in directory.glob("*/checkpoint/step-*")]
-        if steps and max(steps) >= step:
-            return
-        time.sleep(0.01)
-    raise AssertionError(process.stderr.read())
-
-
 @pytest.mark.parametrize("stop", [3, 5, 6])
 def test_the_batch_a_process_begins_with_makes_no_difference(finished, digits, tmp_path, monkeypatch, stop):
     save = Checkpoint.save
@@ -187,38 +154,109 @@ def test_the_batch_a_process_begins_with_makes_no_difference(finished, digits, t
     assert_same_run(finished, train(TINY, digits, models_dir=tmp_path, verbose=0))
 
 
-LONGER = dataclasses.replace(TINY, epochs=40, batch_size=64)
+def watch(seen):
+    """Return a callback that notes each call, and the step or epoch it was made for."""
+    return keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: seen.append("begin"),
+        on_epoch_begin=lambda epoch, logs: seen.append(f"epoch {epoch}"),
+        on_train_batch_begin=lambda step, logs: seen.append(f"step {step}"),
+        on_train_batch_end=lambda step, logs: seen.append(f"step {step} done: {', '.join(logs)}"),
+        on_epoch_end=lambda epoch, logs: seen.append((epoch, logs)),
+        on_train_end=lambda logs: seen.append("end"),
+    )
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, digits):
-    return train(LONGER, digits, models_dir=tmp_path_factory.mktemp("models"), verbose=0)
+def test_callbacks_are_called_as_fit_calls_them(finished, digits, tmp_path):
+    seen, by_fit = [], []
+    run = train(TINY, digits, models_dir=tmp_path, verbose=0, callbacks=[watch(seen)])
+    vae = run.model()
+    vae.compile(keras.optimizers.Adam(1e-3))
+    fitting = {"batch_size": TINY.batch_size, "epochs": TINY.epochs, "verbose": 0}
+    vae.fit(digits.x_train, validation_data=(digits.x_val,), callbacks=[watch(by_fit)], **fitting)
+    assert [call if isinstance(call, str) else call[0] for call in seen] == [
+        call if isinstance(call, str) else call[0] for call in by_fit
+    ]
+    logs = [call[1] for call in seen if isinstance(call, tuple)]
+    assert [{name: row[name] for name in logs[0]} for _, row in run.history.iterrows()] == logs
+    assert logs[0].keys() == next(call[1].keys() for call in by_fit if isinstance(call, tuple))
+    assert_same_run(finished, run)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 1), (signal.SIGKILL, -signal.SIGKILL)]
-)
-def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(uninterrupted, tmp_path, signum, code):
-    for step in (10, 200):
-        process = start(LONGER, tmp_path)
-        wait_for_step(tmp_path, step, process)
-        os.kill(process.pid, signum)
-        _, errors = process.communicate()
-        assert process.returncode in (code, -signum), errors
-        assert not list(tmp_path.glob("*/metrics.json"))
-    process = start(LONGER, tmp_path)
-    assert process.wait() == 0, process.stderr.read()
-    assert_same_run(uninterrupted, load_run(next(tmp_path.iterdir())))
+class Sampler(keras.callbacks.Callback):
+    """Uses the model's noise, and its metrics, in the middle of an epoch and at its end."""
+
+    def __init__(self, data):
+        super().__init__()
+        self.x = data.x_val[:20]
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.model.sample(2, seed=batch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.evaluate(self.x, verbose=0)
+        self.model.log_weights(self.x, n_samples=2)
 
 
-@pytest.mark.slow
-def test_a_second_process_is_told_who_holds_the_run_and_a_lock_left_behind_is_no_obstacle(tmp_path, digits):
-    process = start(LONGER, tmp_path)
-    wait_for_step(tmp_path, 3, process)
-    with pytest.raises(InputError, match=rf"is being trained by process {process.pid} on "):
-        train(LONGER, digits, models_dir=tmp_path, verbose=0)
-    process.kill()
-    process.wait()
-    assert list(tmp_path.glob("*/run.lock"))
-    assert train(LONGER, digits, models_dir=tmp_path, verbose=0).is_done
+def test_callbacks_that_sample_and_evaluate_change_no_bit(finished, digits, tmp_path):
+    assert_same_run(
+        finished, train(TINY, digits, models_dir=tmp_path, verbose=0, callbacks=[Sampler(digits)])
+    )
+
+
+def test_csv_logger_and_early_stopping_of_keras(digits, tmp_path):
+    log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    stop = keras.callbacks.EarlyStopping(monitor="loss", mode="max", patience=1)  # the loss only falls
+    run = train(TINY, digits, models_dir=tmp_path / "models", verbose=0, callbacks=[log, stop])
+    written = pd.read_csv(tmp_path / "log.csv")
+    assert list(written["epoch"]) == [0, 1] and list(run.history["epoch"]) == [1, 2]
+    np.testing.assert_allclose(written["val_loss"], run.history["val_loss"])
+    assert run.metrics["status"] == "finished" and not (run.directory / "checkpoint").exists()
+    assert run.config == TINY and train(TINY, digits, models_dir=tmp_path / "models").metrics == run.metrics
+
+
+def test_tensorboard_gets_every_epoch(digits, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = keras.callbacks.TensorBoard(tmp_path / "board", write_graph=False)
+    run = train(TINY, digits, models_dir=tmp_path / "models", verbose=0, callbacks=[board])
+    for part, column in (("train", "loss"), ("validation", "val_loss")):
+        events = EventAccumulator(str(tmp_path / "board" / part))
+        events.Reload()
+        tensors = [tf.make_ndarray(event.tensor_proto) for event in events.Tensors("epoch_loss")]
+        np.testing.assert_allclose(tensors, run.history[column], rtol=1e-6)
+
+
+def fail_at(epoch):
+    def fail(now, logs):
+        if now == epoch:
+            raise RuntimeError("the callback fails")
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=fail)
+
+
+def test_after_a_callback_that_raised_the_run_is_resumed_and_callbacks_get_the_right_epochs(
+    finished, digits, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(trainer, "CHECKPOINT_STEPS", 9)  # so in the middle of the second epoch, of 6 steps
+    with pytest.raises(RuntimeError, match="the callback fails"):
+        train(TINY, digits, models_dir=tmp_path, verbose=0, callbacks=[fail_at(1)])
+    assert [path.name for path in tmp_path.glob("*/checkpoint/*")] != [] and not list(
+        tmp_path.glob("*/metrics.json")
+    )
+    seen = []
+    run = train(TINY, digits, models_dir=tmp_path, verbose=0, callbacks=[watch(seen)])
+    assert seen[:3] == ["begin", "epoch 1", "step 3"] and seen[-1] == "end"
+    assert [call[0] for call in seen if isinstance(call, tuple)] == [1, 2]
+    assert_same_run(finished, run)
+
+
+def test_a_run_that_a_callback_stopped_and_a_kill_kept_from_its_results_is_not_trained_further(
+    digits, tmp_path, monkeypatch
+):
+    stop = keras.callbacks.EarlyStopping(monitor="loss", mode="max", patience=1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(trainer, "evaluate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        train(TINY, digits, models_dir=tmp_path, verbose=0, callbacks=[stop])
+    run = train(TINY, digits, models_dir=tmp_path, verbose=0)
+    assert list(run.history["epoch"]) == [1, 2] and run.metrics["status"] == "finished"

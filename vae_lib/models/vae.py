@@ -18,16 +18,13 @@ from vae_lib.utils.errors import InputError
 
 NOISE_SEED = 20_131_220  # scores of all models see the same noise
 
-_NOT_ARGUMENTS = ("self", "kwargs", "__class__")  # among the local names as a constructor begins
-
 
 @keras.saving.register_keras_serializable(package="vae_lib")
 class VAE(keras.Model):
     """A VAE for images of any height and width from 8 to 128 and 1 to 4 channels.
 
     The loss is distortion + beta * rate: -log p(x|z) at one z drawn from q(z|x), and KL(q(z|x) || p(z)).
-
-    Beta = 1 gives the ELBO; Higgins et al. 2017 introduced other values.
+    At beta = 1 it is the negative ELBO; other values come from Higgins et al. 2017.
 
     Args:
         image_shape: (height, width, channels).
@@ -53,7 +50,7 @@ class VAE(keras.Model):
         seed: int = 0,
         **kwargs,
     ):
-        arguments = {name: value for name, value in locals().items() if name not in _NOT_ARGUMENTS}
+        arguments = {k: v for k, v in locals().items() if k not in ("self", "kwargs", "__class__")}
         for name in TrainConfig.__dataclass_fields__.keys() & arguments.keys():
             TrainConfig.check(name, arguments[name])
         super().__init__(**kwargs)
@@ -173,19 +170,16 @@ class VAE(keras.Model):
         return x
 
     def _labels(self, y, n: int) -> np.ndarray | None:
-        """Return n labels, one repeated for all, or None without classes; raise InputError for others."""
+        """Return n labels, or None for a model without classes; raise InputError if y is neither."""
         if not self.num_classes:
             if y is not None:
                 raise InputError("labels are for conditional models; this one has num_classes=0: leave y out")
             return None
-        if y is None:
-            raise InputError(f"a conditional model needs y: a label from 0 to {self.num_classes - 1}, or {n}")
         labels = np.full(n, y) if np.ndim(y) == 0 else np.asarray(y)
         known = labels.dtype.kind in "uif" and np.isin(labels, range(self.num_classes)).all()
         if not known or labels.shape != (n,):
-            raise InputError(
-                f"y must be {n} integers from 0 to {self.num_classes - 1}, or one for all; received {y!r:.60}"
-            )
+            needed = f"{n} integers from 0 to {self.num_classes - 1}, or one for all"
+            raise InputError(f"a conditional model needs labels y: {needed}; received {y!r:.60}")
         return labels
 
     def as_observed(self, x: np.ndarray) -> np.ndarray:

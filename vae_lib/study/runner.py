@@ -9,6 +9,7 @@ import dataclasses
 import logging
 import math
 import statistics
+import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -128,6 +129,8 @@ def run_study(
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
         finished = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
         bar = {"total": len(configs), "initial": len(done), "unit": "run", "disable": not (progress and left)}
+        if not sys.stderr.isatty():  # a line a run, for a log
+            bar["bar_format"] = "{n_fmt} of {total_fmt} runs, {remaining} left\n"
         for config, rows in tqdm(finished, **bar):
             done[config] = rows
     return results_table(row for config in configs for row in done[config])

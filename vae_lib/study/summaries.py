@@ -113,8 +113,8 @@ def summarize_priors(runs: pd.DataFrame) -> str:
     normal, flow = means.loc["normal"], means.loc["flow"]
     return (
         f"On {runs['data set'].iloc[0]} the Fréchet distance of draws falls from {normal.iloc[0]:.1f} under "
-        f"N(0, I) to {flow.iloc[0]:.1f} with the learned flow, and to {normal.iloc[1]:.1f} where z comes from "
-        "a mixture fitted to the codes of the model with N(0, I)."
+        f"N(0, I) to {flow.iloc[0]:.1f} with the learned flow, and to {normal.iloc[1]:.1f} where z comes "
+        "from a mixture fitted to the codes of the model with N(0, I)."
     )
 
 
