@@ -71,6 +71,7 @@ def test_train_prints_a_table_with_units_and_the_run_and_nothing_on_stderr(train
     assert out.splitlines()[-1] == f"run: {run_in(models_dir)}"
 
 
+@pytest.mark.slow
 def test_evaluate_writes_table_json_and_figures(trained, run, tmp_path):
     models_dir, _, _ = trained
     name = run_in(models_dir).name
@@ -91,6 +92,7 @@ def test_evaluate_writes_table_json_and_figures(trained, run, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_quick_takes_the_scores_of_the_training_s_end_and_no_classifier(trained, tmp_path):
     models_dir, _, _ = trained
     before = sorted(models_dir.iterdir())
@@ -148,6 +150,7 @@ def test_a_folder_that_has_the_name_of_a_known_data_set_is_the_folder(tmp_path, 
     assert code == 0 and "image folder digits" in out, err
 
 
+@pytest.mark.slow
 def test_labels_and_factors_get_a_figure_each(tmp_path):
     digits, sprites = (load_dataset(name).subset(600, 50, 120) for name in ("digits", "sprites"))
     sizes = dict(latent_dim=3, width=4, dense_units=16, epochs=1, batch_size=100)
@@ -161,6 +164,7 @@ def test_labels_and_factors_get_a_figure_each(tmp_path):
         assert (tmp_path / name / f"{name}.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", ["ab", "a"])
 def test_a_folder_of_your_own_images_can_be_trained_evaluated_and_sampled(tmp_path, run, rng, classes):
     for i in range(60):
@@ -272,7 +276,7 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, words, run, monk
     monkeypatch.chdir(tmp_path)
     code, out, err = run(*arguments)
     assert code == 2 and out == "" and err.count("\n") == 1 and all(word in err for word in words), err
-    assert not list(tmp_path.iterdir())  # nothing was begun
+    assert not list(tmp_path.iterdir())  # nothing was started
 
 
 def test_images_that_changed_since_the_training_are_not_scored_as_test_images(tmp_path, run):

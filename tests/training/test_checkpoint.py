@@ -46,7 +46,7 @@ def empty_json(path):
 
 @pytest.mark.parametrize("name", ["arrays.npz", "state.json", "manifest.json"])
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty_json, lambda path: path.unlink()])
-def test_a_damaged_checkpoint_is_warned_of_and_the_one_before_is_taken(tmp_path, caplog, name, damage):
+def test_a_damaged_checkpoint_is_skipped_with_a_warning_for_the_one_before(tmp_path, caplog, name, damage):
     checkpoint(1).save(tmp_path)
     checkpoint(2).save(tmp_path)
     damage(tmp_path / "step-00000002" / name)

@@ -55,7 +55,7 @@ def newest_step(models_dir):
 
 
 def wait_for_step(process, models_dir, step):
-    """Wait until a checkpoint of at least this step lies there, or the process has ended."""
+    """Wait until a checkpoint of at least this step exists, or the process has ended."""
     ended = process.poll if isinstance(process, subprocess.Popen) else lambda: process.exitcode
     while ended() is None and newest_step(models_dir) < step:
         time.sleep(0.002)
@@ -176,7 +176,7 @@ def test_ctrl_c_and_sigterm_save_say_how_to_resume_and_exit_by_their_code(tmp_pa
     os.kill(second.pid, signal.SIGTERM)
     assert f"after step {step} of 2300" in read(out)
     assert read(err).splitlines() == [
-        "resuming on 2 threads a run that was begun on 1: its last bits will differ",
+        "resuming on 2 threads a run that was started on 1: its last bits will differ",
         "vae_lib: error: terminated: the same command resumes the run",
     ]
     assert code_of(second) == 143 and newest_step(tmp_path) > step

@@ -45,7 +45,7 @@ def refused(arguments, capfd):
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (lambda path: path.unlink(), "model.keras is missing"),
         (lambda path: path.write_bytes(b""), "model.keras is empty"),
@@ -54,18 +54,18 @@ def refused(arguments, capfd):
     ],
 )
 def test_missing_empty_and_truncated_weights_have_a_message_each(
-    finished, weights, damage, told, tmp_path, capfd
+    finished, weights, damage, message, tmp_path, capfd
 ):
     damage(weights)
     before = {path: path.read_bytes() for path in finished.directory.iterdir()}
     err = refused(["evaluate", finished.directory, "--quick", "--out", tmp_path], capfd)
-    assert told in err and "--fresh" in err
+    assert message in err and "--fresh" in err
     assert before == {path: path.read_bytes() for path in finished.directory.iterdir()}
     assert not [path for path in tmp_path.iterdir() if path.name != ".probe"]
 
 
 def rewritten(path, change):
-    """Write the archive anew with every member passed through `change(name, content)`."""
+    """Write the archive again with every member passed through `change(name, content)`."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w") as archive:
@@ -99,17 +99,17 @@ def test_weights_of_another_model_are_refused(finished, weights, digits, tmp_pat
 
 
 def test_a_lambda_layer_in_a_file_of_weights_never_runs(finished, weights, tmp_path):
-    told = tmp_path / "it-ran"
+    trace = tmp_path / "it-ran"
     inputs = keras.Input((2,))
     outputs = keras.layers.Lambda(
-        lambda x, path=str(told): (open(path, "w").close(), x)[1], output_shape=(2,)
+        lambda x, path=str(trace): (open(path, "w").close(), x)[1], output_shape=(2,)
     )(inputs)
     model = keras.Model(inputs, outputs)
-    told.unlink(missing_ok=True)  # building it here runs it
+    trace.unlink(missing_ok=True)  # building it here runs it
     model.save(weights)
     with pytest.raises(InputError, match=r"it is of class .* not VAE"):
         load_run(finished.directory).model()
-    assert not told.exists()
+    assert not trace.exists()
 
 
 @pytest.mark.parametrize(
@@ -164,14 +164,14 @@ def test_names_that_lead_out_of_the_folder_are_refused(name, tmp_path, capfd):
 
 
 @pytest.mark.parametrize("name", ["my run", "Läufe", "実行", "v1.2,beta=4"])
-def test_spaces_and_letters_of_every_language_make_a_run_inside_of_the_folder(name, digits, tmp_path):
+def test_spaces_and_letters_of_every_language_make_a_run_inside_the_folder(name, digits, tmp_path):
     run = train(CONFIG, digits, models_dir=tmp_path, name=name, verbose=0)
     assert [path.name for path in tmp_path.iterdir()] == [name] and load_run(tmp_path / name).name == run.name
 
 
 @pytest.mark.parametrize("name", ["config.json", "metrics.json", "history.csv"])
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe"])
-def test_damaged_descriptions_are_told_by_name(finished, name, content, tmp_path, capfd):
+def test_damaged_descriptions_are_reported_by_name(finished, name, content, tmp_path, capfd):
     path = finished.directory / name
     kept = path.read_bytes()
     path.write_bytes(content)

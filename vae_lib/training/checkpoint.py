@@ -1,4 +1,4 @@
-"""Checkpoint: the whole state of an unfinished run, written so that a kill can lose none of it.
+"""Checkpoint: the whole state of an unfinished run, written so that no kill can damage it.
 
 A checkpoint is a folder `step-00000123/` holding `arrays.npz`, `state.json` and `manifest.json` (the
 sha256 of the other two). It is built under a temporary name and renamed, so a folder with that name is
@@ -28,8 +28,8 @@ class Checkpoint:
 
     Attributes:
         step: Gradient steps taken so far.
-        state: JSON-able: history, best value, running sums of the epoch under way.
-        arrays: Named arrays: weights, optimizer, best weights.
+        state: JSON-able: history, seconds, threads, whether a callback has stopped the run.
+        arrays: Named arrays: weights, optimizer, running sums of the epoch, best weights.
     """
 
     step: int
@@ -44,7 +44,9 @@ class Checkpoint:
         """
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / f"step-{self.step:08d}"
-        temporary = folder / ".writing"  # one name, so that what a killed writer left is written over
+        temporary = (
+            folder / ".writing"
+        )  # always the same name, so that remains of a killed process are overwritten
         shutil.rmtree(temporary, ignore_errors=True)
         try:
             with name_file_in_errors(target):
@@ -65,7 +67,7 @@ class Checkpoint:
 
     @classmethod
     def load_latest(cls, folder: Path) -> "Checkpoint | None":
-        """Return the newest intact checkpoint, or None; damaged ones are warned of and passed over."""
+        """Return the newest intact checkpoint, or None; damaged ones are skipped with a warning."""
         for path in _folders(folder):
             try:
                 return cls._load(path)

@@ -52,11 +52,11 @@ def train(
 ) -> Run:
     """Train a VAE, or resume its training, or return it at once if it is done.
 
-    Callbacks are called as `fit` calls them, with epochs and steps counted from the start of the run even
-    where it is resumed; `model` is the VAE in training. They may draw samples or evaluate: the noise of
-    training does not depend on it. One that sets `model.stop_training` ends the run after the epoch: it is
-    finished then, with a shorter history. After one that raises, the same call resumes from the last
-    checkpoint. The config and so the run's name do not cover callbacks: give `name` where they matter.
+    Callbacks are called as `fit` calls them; in a resumed run, epochs count from the start of the run. They
+    may sample or evaluate `model`, the VAE in training, without changing its training. If one sets
+    `model.stop_training`, the run ends after that epoch and is finished, with a shorter history. If one
+    raises, the same call resumes the run from its last checkpoint. The derived name of a run does not
+    depend on callbacks: give a `name` if they change the result.
 
     Args:
         config: What to train.
@@ -86,9 +86,7 @@ def train(
     directory = Path(models_dir) / check_run_name(name)
     run = Run(directory)
     with lock_run(directory):
-        if (
-            fresh or not (directory / "config.json").exists()
-        ):  # without it, the files there are not this run's
+        if fresh or not (directory / "config.json").exists():  # other files there are of another run
             reset_run(directory)
         _claim(run, config, data)
         if not run.is_done:
@@ -128,15 +126,15 @@ def _claim(run: Run, config: TrainConfig, data: ImageDataset) -> None:
         differences.append(f"data: {run.data['source']} -> {data.source}")
     if any(differences):
         raise InputError(
-            f"run {run.name} was begun with another config ({', '.join(filter(None, differences))}): "
+            f"run {run.name} was started with another config ({', '.join(filter(None, differences))}): "
             "use its config, another name, or --fresh to discard it"
         )
 
 
 class TrainingLoop:
-    """One run under way: the model, the optimizer, and what a checkpoint holds of them.
+    """A run in training: the model, the optimizer, and what a checkpoint holds of them.
 
-    Its arguments are those of `train`, and the run's directory, which has a `config.json` already.
+    The arguments are those of `train`, and the run, whose directory holds a `config.json` already.
     """
 
     def __init__(self, run: Run, config: TrainConfig, data: ImageDataset, verbose: int = 0, callbacks=()):
@@ -147,7 +145,7 @@ class TrainingLoop:
         self.total_steps = self.steps_per_epoch * config.epochs
         self.vae.compile(optimizer=self._make_optimizer(), jit_compile=False)  # XLA halves the speed on a CPU
         # A graph for each batch size. A shared one of unknown size would be optimised otherwise, and which
-        # sizes share it depends on the batch that a process happens to begin with: last bits would differ.
+        # sizes share it depends on the batch that a process happens to start with: last bits would differ.
         self.train_step = tf.function(self.vae.train_step, reduce_retracing=False, jit_compile=False)
         self.test_step = tf.function(self.vae.test_step, reduce_retracing=False, jit_compile=False)
         self.has_callbacks = bool(callbacks)
@@ -155,7 +153,7 @@ class TrainingLoop:
         shown = {"verbose": verbose, "epochs": config.epochs, "steps": self.steps_per_epoch}
         self.callbacks = keras.callbacks.CallbackList(callbacks, model=self.vae, **shown)
         self.step, self.threads, self.history, self.logs = 0, [], [], {}
-        self.seconds, self.began = 0.0, 0.0  # of training up to the last checkpoint; the time of that
+        self.seconds, self.began = 0.0, 0.0  # seconds of training up to the last checkpoint; the time of that
         self.best = [variable.numpy() for variable in self.vae.trainable_variables]
 
     def _make_vae(self):
@@ -203,7 +201,7 @@ class TrainingLoop:
             rows = order[i * self.config.batch_size : (i + 1) * self.config.batch_size]
             self.callbacks.on_train_batch_begin(i)
             self._set_beta()
-            if i == start or self.has_callbacks:  # which may have drawn from the same noise
+            if i == start or self.has_callbacks:  # callbacks may have drawn from the same noise
                 self.vae.reseed(self.config.seed, self.step)
             values = _finite(self.train_step(self._batch("train", rows)))
             self.step += 1
@@ -257,10 +255,10 @@ class TrainingLoop:
         return {f"{group}/{i}": v for group, variables in groups.items() for i, v in enumerate(variables)}
 
     def _save(self, at_end: bool) -> None:
-        """Save a checkpoint, or raise _NotFiniteError if the last step broke the weights.
+        """Save a checkpoint, or raise _NotFiniteError if a weight is no longer finite.
 
         Args:
-            at_end: Whether the epoch is complete, so that the run may be stopped here.
+            at_end: Whether the epoch is complete: only then can a callback have stopped the run.
         """
         self.seconds += time.perf_counter() - self.began
         arrays = {name: variable.numpy() for name, variable in self._variables().items()}
@@ -284,7 +282,7 @@ class TrainingLoop:
         self.vae.stop_training = state.get("stopped", False)
         now, before = thread_count(), self.threads[-1]
         if now != before:
-            message = "resuming on %d threads a run that was begun on %d: its last bits will differ"
+            message = "resuming on %d threads a run that was started on %d: its last bits will differ"
             _logger.warning(message, now, before)
         if self.verbose:
             print(f"Resuming {self.run.name} after step {self.step} of {self.total_steps}")
