@@ -121,10 +121,8 @@ def attribute_direction(z: np.ndarray, has_attribute: np.ndarray) -> np.ndarray:
     """
     has_attribute = np.asarray(has_attribute, dtype=bool)
     if has_attribute.all() or not has_attribute.any():
-        raise ValueError(
-            f"`has_attribute` must be true of some images and false of others; it is true of "
-            f"{has_attribute.sum()} of {len(z)}. Pass codes of both kinds."
-        )
+        n_with = f"{has_attribute.sum()} of {len(z)}"
+        raise ValueError(f"`has_attribute` is true of {n_with} images. Pass codes of both kinds.")
     return z[has_attribute].mean(axis=0) - z[~has_attribute].mean(axis=0)
 
 

@@ -1,7 +1,8 @@
 """Disentanglement: does one code stand for one known generative factor?
 
 Every score takes `codes` (n, latent_dim), the posterior means z_mean, and `factors` (n, n_factors), int64
-values of the factors that made each image, drawn independently over the whole table. Rules for all four:
+values of the factors that made each image, drawn independently over the whole table. Tables that do not fit,
+or with too few factors that vary, raise a ValueError. Rules for all four:
 
 - Every factor is a set of categories without an order. For a cyclic factor (orientation and the two hues of
   the sprites) one code would have to jump from the last value to the first: such a factor keeps a perfect
@@ -69,9 +70,6 @@ def mig(codes: ArrayLike, factors: ArrayLike, n_bins: int = 20, min_variance: fl
 
     Returns:
         The gap as a share of the factor's entropy, mean over factors, 0 to 1. Higher is better.
-
-    Raises:
-        ValueError: If the shapes do not fit or no factor varies.
     Source: Chen et al. 2018, arXiv:1802.04942, section 4; bins: Locatello et al. 2019, arXiv:1811.12359.
     """
     information, entropy = mutual_information(codes, factors, n_bins, min_variance)
@@ -108,9 +106,6 @@ def sap(codes: ArrayLike, factors: ArrayLike, min_variance: float = 1e-2, seed: 
 
     Returns:
         Best minus second-best accuracy, mean over factors, 0 to 1 - 1 / n_values. Higher is better.
-
-    Raises:
-        ValueError: If the shapes do not fit or no factor varies.
     Source: Kumar et al. 2018, arXiv:1711.00848, section 3.
     """
     codes, factors = _check_table(codes, factors, min_variance)
@@ -148,9 +143,6 @@ def dci(
         completeness: 1 if each factor is served by one code, mean over factors.
         informativeness: Accuracy on the other half, mean over factors; chance is not 0.
         All 0 to 1. Higher is better.
-
-    Raises:
-        ValueError: If the shapes do not fit or fewer than two factors vary.
     Source: Eastwood & Williams 2018, "A framework for the quantitative evaluation of disentangled
         representations", ICLR, section 2.
     """
@@ -215,8 +207,7 @@ def factor_vae_score(
         Accuracy on held-out votes: 1 at best, 1 / n_factors by chance, 0 where every code is pruned.
 
     Raises:
-        ValueError: If the shapes do not fit, fewer than two factors vary, or no value of a factor is shared
-            by `batch_size` rows in each half.
+        ValueError: Also if no value of a factor is shared by `batch_size` rows in each half.
     Source: Kim & Mnih 2018, arXiv:1802.05983, section 4.
     """
     codes, factors = _check_table(codes, factors, min_variance, min_factors=2)

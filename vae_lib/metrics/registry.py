@@ -69,6 +69,7 @@ METRICS = {
     "classifier_accuracy": Metric("classifier accuracy", "share", HIGHER, 3, _LABELS),
     "within_class_diversity": Metric("diversity within a class", "ratio to real", NEITHER, 2, _LABELS),
 }
+_UNITLESS = ("bits/dim", "share", "feature units squared", "kernel units", "latents")  # said or understood
 TARGETS = {  # of what a score is taken
     "val": "validation images",
     "test": "test images",
@@ -102,13 +103,8 @@ COLUMNS = {
 }
 
 
-def label_of(name: str, unit: bool = True) -> str:
-    """Return a column's label, such as "Fréchet distance of decoder means"; other names with spaces.
-
-    Args:
-        name: A column, or a metric alone.
-        unit: Whether to say the unit, in brackets, unless the label does.
-    """
+def label_of(name: str) -> str:
+    """Return the label of a column or metric, such as "PSNR of reconstructions (dB)"; others with spaces."""
     metric, target, prior = COLUMNS.get(name, (name, "", ""))
     if metric not in METRICS:
         return name.replace("_", " ")
@@ -118,7 +114,7 @@ def label_of(name: str, unit: bool = True) -> str:
         label += f" of {TARGETS[target]}"
     if prior == "mixture":
         label += f", {PRIORS[prior]}"
-    return f"{label} ({shown.unit})" if unit and shown.unit not in ("bits/dim", "share") else label
+    return f"{label} ({shown.unit})" if shown.unit not in _UNITLESS else label
 
 
 def digits_of(name: str, default: int = 3) -> int:
