@@ -7,16 +7,17 @@ thread count give an equal one, so figures are comparable within one data set an
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import logging
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 from filelock import FileLock
 from keras import layers
 
@@ -81,9 +82,7 @@ class Classifier:
         self.image_shape, self.n_classes, self.config = tuple(image_shape), n_classes, config
         self.network, self._outputs = _make_networks(self.image_shape, n_classes, config)
         initialize(self.network, config.seed)
-        self._run = tf.function(
-            lambda x: self._outputs(x, training=False), reduce_retracing=True, jit_compile=False
-        )
+        self._outputs.jit_compile = False  # XLA is slower on a CPU
         self.accuracy = self.seconds = float("nan")
 
     def features(self, x: np.ndarray) -> np.ndarray:
@@ -112,9 +111,7 @@ class Classifier:
                 f"`x` must be uint8 images (n, {', '.join(map(str, self.image_shape))}); received {x.dtype} "
                 f"of shape {x.shape}. Use the classifier of the same data set."
             )
-        starts = range(0, len(x), EVALUATION_BATCH)
-        parts = [self._run(tf.convert_to_tensor(x[i : i + EVALUATION_BATCH])) for i in starts]
-        return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return self._outputs.predict(x, batch_size=EVALUATION_BATCH, verbose=0)
 
 
 def _make_networks(
@@ -159,7 +156,9 @@ def train_classifier(
     _check_labels(data)
     began = time.perf_counter()
     classifier = Classifier(data.image_shape, len(data.class_names), config)
-    total_steps = config.total_steps(len(data.x_train))
+    n_images = len(data.x_train)
+    total_steps = config.total_steps(n_images)
+    steps_shown = math.ceil(n_images / config.batch_size) if n_images >= 10_000 else total_steps
     schedule = keras.optimizers.schedules.CosineDecay(
         config.learning_rate / 10,
         decay_steps=total_steps - total_steps // 10,
@@ -170,15 +169,11 @@ def train_classifier(
     # A model of its own: the optimizer, twice the size of the weights, is not kept with the classifier.
     trained = keras.Model(classifier.network.inputs, classifier.network.outputs)
     trained.compile(keras.optimizers.Adam(schedule), loss, jit_compile=False)
-    step = epoch = 0
-    while step < total_steps:
-        step = _run_epoch(trained, config, data, epoch, step)
-        epoch += 1
-        if verbose and (step == total_steps or len(data.x_train) >= 10_000):
-            seconds = time.perf_counter() - began
-            print(
-                f"classifier of {data.name}: step {step:,} of {total_steps:,}, {seconds:,.0f} s", flush=True
-            )
+    for step, batch in enumerate(itertools.islice(_batches(data, config), total_steps), 1):
+        trained.train_on_batch(*batch)
+        if verbose and (step == total_steps or step % steps_shown == 0):
+            taken = f"step {step:,} of {total_steps:,}, {time.perf_counter() - began:,.0f} s"
+            print(f"classifier of {data.name}: {taken}", flush=True)
     classifier.seconds = time.perf_counter() - began
     classifier.accuracy = classifier.score(np.asarray(data.x_test), data.y_test)
     return classifier
@@ -198,17 +193,14 @@ def _check_labels(data: ImageDataset) -> None:
         )
 
 
-def _run_epoch(network, config: ClassifierConfig, data: ImageDataset, epoch: int, step: int) -> int:
-    """Take the steps of one epoch, or what is left of all steps; return the steps taken so far."""
-    rng = np.random.default_rng([config.seed, epoch])
-    order = rng.permutation(len(data.x_train))
-    for i in range(0, len(order), config.batch_size):
-        if step == config.total_steps(len(data.x_train)):
-            break
-        rows = order[i : i + config.batch_size]
-        network.train_on_batch(_shifted(data.x_train[rows], rng), data.y_train[rows])
-        step += 1
-    return step
+def _batches(data: ImageDataset, config: ClassifierConfig) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield shifted training images and their labels, epoch after epoch without end."""
+    for epoch in itertools.count():
+        rng = np.random.default_rng([config.seed, epoch])
+        order = rng.permutation(len(data.x_train))
+        for i in range(0, len(order), config.batch_size):
+            rows = order[i : i + config.batch_size]
+            yield _shifted(data.x_train[rows], rng), data.y_train[rows]
 
 
 def _shifted(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:

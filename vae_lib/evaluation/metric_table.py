@@ -9,12 +9,8 @@ import pandas as pd
 from vae_lib.metrics.intervals import mean_interval
 from vae_lib.metrics.registry import METRICS, NEITHER, PRIORS, TARGETS, column
 
-SCORE = [
-    "metric",
-    "target",
-    "prior",
-    "n",
-]  # what identifies a score; Fréchet distances are taken at several n
+# What identifies a score; Fréchet distances are taken at several n.
+SCORE = ["metric", "target", "prior", "n"]
 
 
 def row(
@@ -38,9 +34,8 @@ def row(
         seed: Of the evaluation's noise or choice of images; None for a value that holds neither.
         note: What a reader must know beside the value.
     """
-    target = METRICS[metric].target if target is None else target
-    row = {"metric": metric, "target": target, "prior": prior, "seed": seed, "value": float(value), "n": n}
-    return {**row, "note": note}
+    target, score = METRICS[metric].target if target is None else target, {"value": float(value), "n": n}
+    return {"metric": metric, "target": target, "prior": prior, "seed": seed, **score, "note": note}
 
 
 def missing(metrics: Iterable[str], reason: str, target: str | None = None, prior: str = "") -> list[dict]:
@@ -62,20 +57,16 @@ def score_table(rows: Iterable[Mapping]) -> pd.DataFrame:
     scores = []
     for identifiers, values in pd.DataFrame(rows).groupby(SCORE, sort=False):
         score = dict(zip(SCORE, identifiers, strict=True)) | {"note": values["note"].iloc[0]}
-        score["value"], score["half_width"] = _interval(values["value"].to_numpy())
+        if len(values) > 1 and np.ptp(values["value"]) == 0:  # then without the rounding of a mean
+            score["value"], score["half_width"] = values["value"].iloc[0], 0.0
+        else:
+            score["value"], score["half_width"] = mean_interval(values["value"])
         if not math.isfinite(score["value"]) and not score["note"]:
             score |= {"value": math.nan, "half_width": math.nan, "note": f"left out: it is {score['value']}"}
         metric = METRICS[score["metric"]]
         scores.append({"group": metric.group, "unit": metric.unit, "direction": metric.direction, **score})
     columns = ["group", *SCORE[:3], "value", "half_width", "unit", "direction", "n", "note"]
     return pd.DataFrame(scores, columns=columns)
-
-
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    """Return the mean and its half-width: NaN for one value, and 0 where all are the same."""
-    if len(values) > 1 and np.ptp(values) == 0:
-        return float(values[0]), 0.0
-    return mean_interval(values)
 
 
 def training_scores(metrics: Mapping, targets: Iterable[str] = ("val", "test")) -> Iterator[dict]:
@@ -103,11 +94,8 @@ def records(table: pd.DataFrame) -> list[dict]:
 
 def as_text(table: pd.DataFrame) -> str:
     """Return a table of scores as lines: value and 95 % half-width, unit, which way is better, n, note."""
-    lines = []
-    for group, rows in table.groupby("group", sort=False):
-        lines += ["", str(group)]
-        lines += [_line(score) for score in rows.to_dict("records")]
-    return "\n".join(lines[1:])
+    groups = table.groupby("group", sort=False)
+    return "\n\n".join("\n".join([name, *map(_line, rows.to_dict("records"))]) for name, rows in groups)
 
 
 def _line(score: dict) -> str:
@@ -117,13 +105,7 @@ def _line(score: dict) -> str:
     half_width = "" if math.isnan(score["half_width"]) else f"± {score['half_width']:.2g}"
     better = "" if score["direction"] == NEITHER else f" ({score['direction']} is better)"
     note = f"; {score['note']}" if score["note"] else ""
-    value = _as_number(score["value"], METRICS[score["metric"]].digits)
-    return (
-        f"  {score['metric']:<24}{what:<36}{value:>10} {half_width:<10}"
-        f"{score['unit']}{better}, n {score['n']:,}{note}"
-    )
-
-
-def _as_number(value: float, digits: int) -> str:
-    """Return a number with so many decimals, or three figures where these would say nothing."""
-    return f"{value:.3g}" if 0 < abs(value) < 10.0**-digits else f"{value:,.{digits}f}"
+    value, digits = score["value"], METRICS[score["metric"]].digits
+    value = f"{value:.3g}" if 0 < abs(value) < 10.0**-digits else f"{value:,.{digits}f}"
+    unit = f"{score['unit']}{better}, n {score['n']:,}{note}"
+    return f"  {score['metric']:<24}{what:<36}{value:>10} {half_width:<10}{unit}"

@@ -104,27 +104,23 @@ def _interpolation_figure(context: EvaluationContext, n_pairs: int) -> Figure:
 
 
 def _latent_figures(context: EvaluationContext) -> dict[str, Figure]:
+    """Return PCA beside t-SNE of the codes of the first test images, and what latents know of factors."""
     embedded, data = slice(N_EMBEDDED), context.data
     codes, _ = context.vae.encode(context.images("test", embedded), context.labels("test", embedded))
     if codes.shape[1] < 2 or len(codes) <= 10 or not np.ptp(codes, axis=0).any():  # all collapsed
         return {}
-    figures = {"latent_space": latent_figure(codes, data)}
+    perplexity = min(30.0, (len(codes) - 1) / 3)
+    coordinates, explained = latent_space.embed_pca(codes)
+    tsne = {perplexity: latent_space.embed_tsne(codes, perplexity)}
+    labels = np.zeros(len(codes), dtype=int) if data.y_test is None else data.y_test[embedded]
+    layout = {"explained": explained, "class_names": data.class_names or None}
+    figures = {"latent_space": plot_latent_organisation(coordinates, tsne, labels, **layout)}
     factors = None if data.factors_test is None else data.factors_test[embedded]
     if factors is not None and np.ptp(factors, axis=0).all():
         information, entropy = disentanglement.mutual_information(codes, factors)
-        labels = {"label": "share of the factor's entropy", "title": "What latents know of factors"}
-        figures["factors"] = plot_factor_matrix(information / entropy, data.factor_names, **labels).figure
+        text = {"label": "share of the factor's entropy", "title": "What latents know of factors"}
+        figures["factors"] = plot_factor_matrix(information / entropy, data.factor_names, **text).figure
     return figures
-
-
-def latent_figure(codes: np.ndarray, data: ImageDataset) -> Figure:
-    """Draw PCA beside t-SNE of the codes of the first test images, in the colours of their labels."""
-    coordinates, explained = latent_space.embed_pca(codes)
-    perplexity = min(30.0, (len(codes) - 1) / 3)
-    labels = np.zeros(len(codes), dtype=int) if data.y_test is None else data.y_test[: len(codes)]
-    tsne = {perplexity: latent_space.embed_tsne(codes, perplexity)}
-    names = data.class_names or None
-    return plot_latent_organisation(coordinates, tsne, labels, explained=explained, class_names=names)
 
 
 def write_samples(
@@ -136,16 +132,13 @@ def write_samples(
         InputError: If `out` cannot be written.
     """
     ensure_writable(out)
-    images = run.model().sample(
-        n, None if labels is None else np.array(labels), seed=seed, temperature=temperature, draw=draw
-    )
+    y, options = labels and np.array(labels), {"seed": seed, "temperature": temperature}
+    images = run.model().sample(n, y, draw=draw, **options)
     for i, image in enumerate(images):
         picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
         atomic_write(out / f"sample_{i:04d}.png", picture.save)
-    kind = "draw from p(x|z)" if draw else "decoder mean"
-    figure = image_grids.sample_grid(images, kind=kind)
-    facts = {"run": run.name, "seed": seed, "temperature": temperature}
-    save_figure(figure, "samples", directory=out, metadata=facts)
+    figure = image_grids.sample_grid(images, kind="draw from p(x|z)" if draw else "decoder mean")
+    save_figure(figure, "samples", directory=out, metadata={"run": run.name, **options})
 
 
 def write_codes(run: Run, data: ImageDataset, out: Path) -> str:
@@ -163,13 +156,13 @@ def write_codes(run: Run, data: ImageDataset, out: Path) -> str:
         InputError: If `out` cannot be written.
     """
     ensure_writable(out)
-    vae, arrays, counts = run.model(), {}, []
+    vae, counts = run.model(), []
+    arrays = {"class_names": np.array(data.class_names)} if data.class_names else {}
     for part in ("train", "val", "test"):
         x, y = data.images_and_labels(part)
         codes = vae.encode(vae.as_observed(x), y if vae.num_classes else None)
-        arrays |= dict(zip((f"z_mean_{part}", f"z_log_var_{part}"), codes, strict=True))
+        arrays[f"z_mean_{part}"], arrays[f"z_log_var_{part}"] = codes
         arrays |= {} if y is None else {f"y_{part}": y}
         counts.append(f"{len(x):,} {part}")
-    arrays |= {"class_names": np.array(data.class_names)} if data.class_names else {}
     atomic_write(out / "codes.npz", lambda path: np.savez(path, **arrays))
     return ", ".join(counts)

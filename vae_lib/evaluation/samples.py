@@ -5,7 +5,6 @@ of independent pixels. Both are scored, by name, beside real images at the same 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -62,33 +61,6 @@ def within_class_diversity(features: ArrayLike, labels: ArrayLike) -> float:
     return float(np.mean(spreads))
 
 
-@dataclass(frozen=True)
-class _Generated:
-    """What the classifier sees of real images, and of generated ones by kind: (target, prior)."""
-
-    real: np.ndarray  # features (n, n_features)
-    real_labels: np.ndarray | None
-    features: dict[tuple[str, str], np.ndarray]
-    predicted: dict[tuple[str, str], np.ndarray]
-    labels: dict[tuple[str, str], np.ndarray | None]  # that a conditional model was asked for
-
-
-def _generated(context: EvaluationContext, n: int, seed: int) -> _Generated:
-    """Generate images of every kind; real ones are in two disjoint halves: to compare with, and the floor."""
-    rows = np.random.default_rng(seed).permutation(len(context.x))
-    real, floor = rows[:n], rows[n : 2 * n]
-    given, classifier = context.labels("test"), context.classifier
-    asked = None if given is None else given[real]
-    images = {**generate(context, n, seed, asked), REAL: context.x[floor]}
-    return _Generated(
-        real=classifier.features(context.x[real]),
-        real_labels=asked,
-        features={kind: classifier.features(x) for kind, x in images.items()},
-        predicted={kind: classifier.predict(x) for kind, x in images.items()},
-        labels={kind: asked for kind in images} | {REAL: None if given is None else given[floor]},
-    )
-
-
 def sample_scores(context: EvaluationContext) -> Iterator[dict]:
     """Yield distances of generated images from real ones, copies, and for conditional models the labels.
 
@@ -104,48 +76,51 @@ def sample_scores(context: EvaluationContext) -> Iterator[dict]:
     yield row("mixture_components", context.mixture.n_components, n_codes, prior="mixture", note=note)
     train = context.classifier.features(context.images("train", slice(context.config.n_copied)))
     for seed in context.config.seeds:
-        generated = _generated(context, n, seed)
-        yield from _distance_rows(generated, n, seed)
-        yield from _copy_rows(generated, train, min(n, MAX_COPIES), seed)
-        if context.vae.num_classes:
-            yield from _label_rows(generated, n, seed)
+        # Real images are in two disjoint halves: to compare with, and the floor.
+        rows = np.random.default_rng(seed).permutation(len(context.x))
+        half, floor, given = rows[:n], rows[n : 2 * n], context.labels("test")
+        asked = None if given is None else given[half]
+        images = {**generate(context, n, seed, asked), REAL: context.x[floor]}
+        features = {kind: context.classifier.features(x) for kind, x in images.items()}
+        real = context.classifier.features(context.x[half])
+        yield from _distance_rows(features, real, seed)
+        yield from _copy_rows(features, real[:MAX_COPIES], train, seed)
+        if given is not None:
+            labels = dict.fromkeys(images, asked) | {REAL: given[floor]}
+            for kind, x in images.items():
+                accuracy = context.classifier.score(x, labels[kind])
+                yield row("classifier_accuracy", accuracy, n, *kind, seed=seed, note="of the label asked for")
+            yield from _diversity_rows(features, labels, real, asked, seed)
 
 
-def _distance_rows(generated: _Generated, n: int, seed: int) -> Iterator[dict]:
-    real = generated.real
-    for kind, features in generated.features.items():
+def _distance_rows(generated: dict, real: np.ndarray, seed: int) -> Iterator[dict]:
+    n = len(real)
+    for kind, features in generated.items():
         for part in (n, n // 2, n // 4):  # biased upwards by about 1 / n: compare at one n only
             distance = sample_quality.frechet_distance(features[:part], real[:part])
             yield row("frechet_distance", distance, part, *kind, seed=seed)
-        yield row(
-            "kernel_distance",
-            sample_quality.kernel_distance(features, real, seed=seed)[0],
-            n,
-            *kind,
-            seed=seed,
-        )
+        distance, _ = sample_quality.kernel_distance(features, real, seed=seed)
+        yield row("kernel_distance", distance, n, *kind, seed=seed)
         for metric, share in sample_quality.precision_recall(real, features).items():
             yield row(metric, share, n, *kind, seed=seed)
 
 
-def _copy_rows(generated: _Generated, train: np.ndarray, n: int, seed: int) -> Iterator[dict]:
-    kinds = list(generated.features)
-    samples = np.concatenate([generated.features[kind][:n] for kind in kinds])
-    found = sample_quality.nearest_neighbours(samples, train, generated.real[:n], COPIED_QUANTILE)
+def _copy_rows(generated: dict, real: np.ndarray, train: np.ndarray, seed: int) -> Iterator[dict]:
+    n, samples = len(real), np.concatenate([features[: len(real)] for features in generated.values()])
+    copied = sample_quality.nearest_neighbours(samples, train, real, COPIED_QUANTILE)["copied"]
     note = f"among {len(train):,} training images; {COPIED_QUANTILE:g} expected of new ones"
-    for kind, share in zip(kinds, found["copied"].reshape(len(kinds), n).mean(axis=1), strict=True):
+    for kind, share in zip(generated, copied.reshape(-1, n).mean(axis=1), strict=True):
         yield row("copied_share", share, n, *kind, seed=seed, note=note)
 
 
-def _label_rows(generated: _Generated, n: int, seed: int) -> Iterator[dict]:
-    for kind, labels in generated.labels.items():
-        accuracy = np.mean(generated.predicted[kind] == labels)
-        yield row("classifier_accuracy", accuracy, n, *kind, seed=seed, note="of the label asked for")
+def _diversity_rows(
+    generated: dict, labels: dict, real: np.ndarray, y: np.ndarray, seed: int
+) -> Iterator[dict]:
+    note = "1 is as varied as real images"
     try:
-        real = within_class_diversity(generated.real, generated.real_labels)
-        for kind, labels in generated.labels.items():
-            spread = within_class_diversity(generated.features[kind], labels)
-            note = "1 is as varied as real images"
-            yield row("within_class_diversity", spread / real, n, *kind, seed=seed, note=note)
+        most = within_class_diversity(real, y)
+        for kind, features in generated.items():
+            share = within_class_diversity(features, labels[kind]) / most
+            yield row("within_class_diversity", share, len(real), *kind, seed=seed, note=note)
     except ValueError as error:
         yield from missing(("within_class_diversity",), str(error), "mean", "model")

@@ -118,9 +118,7 @@ def _aggregate_rows(context: EvaluationContext) -> Rows:
         mean, log_var = z_mean[rows], z_log_var[rows]
         z = mean + np.exp(0.5 * log_var) * rng.standard_normal(mean.shape)
         splits[seed] = elbo.aggregate_posterior(z, mean, log_var)
-    sound = all(
-        2 * split["mutual_information"] < split["mutual_information_cap"] for split in splits.values()
-    )
+    sound = all(2 * s["mutual_information"] < s["mutual_information_cap"] for s in splits.values())
     biased = "" if sound else "at cap: unusable"
     notes = {"mutual_information": biased, "total_correlation": biased, "mutual_information_cap": ""}
     if context.vae.prior.name == "normal":
@@ -175,19 +173,16 @@ def probe_scores(context: EvaluationContext) -> Rows:
 
 def factor_scores(context: EvaluationContext) -> Rows:
     """Yield the scores of disentanglement that need no forest."""
-    factors, z_mean = context.data.factors_test, context.codes[0]
-    _check_factors(context)
-    n = len(z_mean)
+    z_mean, factors = _codes_and_factors(context)
     note = "every factor read as categories, cyclic ones too"
-    yield row("mig", disentanglement.mig(z_mean, factors), n, note=note)
+    yield row("mig", disentanglement.mig(z_mean, factors), len(z_mean), note=note)
     for seed in context.config.seeds:
-        yield row("sap", disentanglement.sap(z_mean, factors, seed=seed), n, seed=seed)
+        yield row("sap", disentanglement.sap(z_mean, factors, seed=seed), len(z_mean), seed=seed)
 
 
 def vote_scores(context: EvaluationContext) -> Rows:
     """Yield the FactorVAE score."""
-    _check_factors(context)
-    factors, z_mean = context.data.factors_test, context.codes[0]
+    z_mean, factors = _codes_and_factors(context)
     note = f"chance 1 / {factors.shape[1]}"
     for seed in context.config.seeds:
         score = disentanglement.factor_vae_score(z_mean, factors, seed=seed)
@@ -196,19 +191,19 @@ def vote_scores(context: EvaluationContext) -> Rows:
 
 def dci_scores(context: EvaluationContext) -> Rows:
     """Yield disentanglement, completeness and informativeness by the importances of forests."""
-    _check_factors(context)
-    rows = slice(context.config.n_dci)
-    z_mean, factors = context.codes[0][rows], context.data.factors_test[rows]
+    z_mean, factors = (values[: context.config.n_dci] for values in _codes_and_factors(context))
     for seed in context.config.seeds:
         for name, score in disentanglement.dci(z_mean, factors, seed=seed).items():
             yield row(f"dci_{name}", score, len(z_mean), seed=seed)
 
 
-def _check_factors(context: EvaluationContext) -> None:
+def _codes_and_factors(context: EvaluationContext) -> tuple[np.ndarray, np.ndarray]:
+    """Return the codes (n, latent_dim) and factors (n, n_factors) of the test images."""
     if context.data.factors_test is None:
         raise ValueError("the data has no known factors")
     if context.vae.latent_dim < 2:
         raise ValueError("they compare two latents or more")
+    return context.codes[0], context.data.factors_test
 
 
 # Each group of metrics; where it raises a ValueError, these are left out for that reason.
