@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from vae_lib.metrics.intervals import mean_interval, paired_difference
@@ -23,14 +24,12 @@ def cell_means(runs: pd.DataFrame, settings: Sequence[str], scores: Sequence[str
         Columns: the settings, `score`, `mean`, `half_width` (NaN for one seed), `seeds`.
     """
     rows = []
-    for values, cell in runs.groupby(list(settings), sort=True):
-        for score in scores:
-            found = cell[score].dropna()
-            if len(found):
-                mean, half_width = mean_interval(found)
-                row = {"score": score, "mean": mean, "half_width": half_width, "seeds": len(found)}
-                rows.append(dict(zip(settings, values, strict=True)) | row)
-    return pd.DataFrame(rows)
+    for values, cell in runs.groupby(list(settings), sort=True)[list(scores)]:
+        for score, found in cell.items():
+            if seeds := found.count():
+                interval = mean_interval(found.dropna())
+                rows.append((*values, score, *interval, seeds))
+    return pd.DataFrame(rows, columns=[*settings, "score", "mean", "half_width", "seeds"])
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,13 @@ class Difference:
     @property
     def direction(self) -> int:
         """1 or -1 where the difference exceeds the noise of seeds, else 0."""
-        return 0 if not abs(self.difference) > self.half_width else int(math.copysign(1, self.difference))
+        return int(np.sign(self.difference)) if abs(self.difference) > self.half_width else 0
 
     def as_text(self, unit: str, digits: int = 1) -> str:
         """Return `a to b unit (+d ± h)`."""
         difference = f"{self.difference:+.{digits}f} ± {self.half_width:.{digits}f}"
-        ends = f"{self.start:.{digits}f} to {self.end:.{digits}f}"
-        return " ".join(filter(None, [ends, unit, f"({difference})"]))
+        ends = f"{self.start:.{digits}f} to {self.end:.{digits}f} {unit}".rstrip()
+        return f"{ends} ({difference})"
 
 
 def compare_cells(start: pd.DataFrame, end: pd.DataFrame, score: str) -> Difference | None:
@@ -107,14 +106,12 @@ def compare_adjacent(
         cells = dict(list(members.groupby(setting, sort=True)))
         for (start, first), (end, second) in itertools.pairwise(cells.items()):
             for score in scores:
-                found = compare_cells(first, second, score)
-                if found is None:
-                    continue
-                resolved = None if math.isnan(found.half_width) else found.direction != 0
-                row = {within: group, "setting": setting, "from": start, "to": end, "score": score}
-                row |= {"difference": found.difference, "half_width": found.half_width}
-                rows.append({**row, "seeds": found.seeds, "resolved": resolved})
-    return pd.DataFrame(rows)
+                if found := compare_cells(first, second, score):
+                    resolved = None if math.isnan(found.half_width) else found.direction != 0
+                    values = (found.difference, found.half_width, found.seeds, resolved)
+                    rows.append((group, setting, start, end, score, *values))
+    columns = (within, "setting", "from", "to", "score", "difference", "half_width", "seeds", "resolved")
+    return pd.DataFrame(rows, columns=columns)
 
 
 def interval_table(
@@ -133,15 +130,14 @@ def interval_table(
     """
     scores = [name for name in scores if name in runs and runs[name].notna().any()]
     means = cell_means(runs, settings, scores)
-    digits = [digits_of(name, 2) for name in means["score"]]
-    cells = zip(means["mean"], means["half_width"], digits, strict=True)
-    means["text"] = [_with_half_width(*cell) for cell in cells]
+    means["text"] = [_as_text(*cell) for cell in means[["score", "mean", "half_width"]].to_numpy()]
     table = means.pivot_table(index=list(settings), columns="score", values="text", aggfunc="first")
-    labels = {name: (headings or {}).get(name) or label_of(name) for name in scores}
+    labels = {name: label_of(name) for name in scores} | dict(headings or {})
     return table.fillna("\N{EN DASH}")[scores].rename(columns=labels)
 
 
-def _with_half_width(mean: float, half_width: float, digits: int) -> str:
+def _as_text(score: str, mean: float, half_width: float) -> str:
     """Return `mean ± half-width` held on one line by no-break spaces; the mean alone for a single seed."""
+    digits = digits_of(score, 2)
     half = "" if math.isnan(half_width) else f"\N{NBSP}±\N{NBSP}{half_width:,.{digits}f}"
     return f"{mean:,.{digits}f}{half}"

@@ -15,43 +15,26 @@ from vae_lib.study.grids import all_configs, unique_configs
 from vae_lib.study.results import by_run
 from vae_lib.utils.files import safe_name, write_text
 
-SCORES = (  # columns of `by_run` that are reported
-    *("bits_per_dim_test", "elbo_test", "distortion_test", "rate_test", "psnr_test"),
-    *("active_units_z_mean", "linear_probe_accuracy_z_mean", "knn_accuracy_z_mean"),
-    *("classifier_accuracy_reconstruction", "frechet_distance_sample_model", "frechet_distance_mean_model"),
-    *("mig_z_mean", "sap_z_mean", "dci_disentanglement_z_mean", "factor_vae_score_z_mean"),
+_NATS = ("elbo_test", "distortion_test")
+_CLASSES = ("linear_probe_accuracy_z_mean", "knn_accuracy_z_mean", "classifier_accuracy_reconstruction")
+_FRECHET = ("frechet_distance_sample_model", "frechet_distance_mean_model")
+_FACTORS = ("mig_z_mean", "sap_z_mean", "dci_disentanglement_z_mean", "factor_vae_score_z_mean")
+# Columns of `by_run` that are reported.
+SCORES = (
+    *("bits_per_dim_test", *_NATS, "rate_test", "psnr_test", "active_units_z_mean"),
+    *(*_CLASSES, *_FRECHET, *_FACTORS),
 )
-SETTINGS = {  # what each comparison varies
-    "data_set": "dataset",
-    "latent_size": "latent_dim",
-    "beta": "beta",
-    "disentanglement": "beta",
-    "likelihood": "likelihood",
-    "prior": "prior",
-    "conditional": "conditional",
-}
+# What a comparison varies, where it is not named after it.
+SETTINGS = {"data_set": "dataset", "latent_size": "latent_dim", "disentanglement": "beta"}
 INCOMPARABLE = {  # of another kind on both sides, so that no difference is taken: unit, images, labels given
-    "data_set": (
-        *("elbo_test", "distortion_test"),
-        *("frechet_distance_sample_model", "frechet_distance_mean_model"),
-    ),
-    "likelihood": ("elbo_test", "distortion_test"),
-    "conditional": (
-        *("elbo_test", "bits_per_dim_test", "distortion_test"),  # of p(x|y), not of p(x)
-        *("linear_probe_accuracy_z_mean", "knn_accuracy_z_mean", "classifier_accuracy_reconstruction"),
-    ),
+    "data_set": (*_NATS, *_FRECHET),
+    "likelihood": _NATS,
+    "conditional": ("bits_per_dim_test", *_NATS, *_CLASSES),  # bounds on p(x|y), not on p(x)
 }
-_SWEEP = (
-    *("bits_per_dim_test", "rate_test", "psnr_test", "active_units_z_mean"),
-    *("linear_probe_accuracy_z_mean", "frechet_distance_mean_model"),
-)
+_SWEEP = ("bits_per_dim_test", "rate_test", "psnr_test", "active_units_z_mean", _CLASSES[0], _FRECHET[1])
 PANELS = {
-    "latent_size": _SWEEP,
-    "beta": _SWEEP,
-    "disentanglement": (
-        *("mig_z_mean", "sap_z_mean", "dci_disentanglement_z_mean", "factor_vae_score_z_mean"),
-        *("bits_per_dim_test", "active_units_z_mean"),
-    ),
+    **dict.fromkeys(("latent_size", "beta"), _SWEEP),
+    "disentanglement": (*_FACTORS, "bits_per_dim_test", "active_units_z_mean"),
 }
 
 
@@ -74,18 +57,18 @@ def write_report(table: pd.DataFrame, comparisons: Mapping[str, list[TrainConfig
     lines = [f"{row.status}: {row.dataset}, seed {row.seed}: {row.error}" for row in lost.itertuples()]
     if len(lost) == len(table):
         return "\n".join([*lines, "no run has finished"])
-    runs = by_run(table)
-    chosen = {name: by_run(table, configs) for name, configs in comparisons.items()}
-    chosen = {name: cells for name, cells in chosen.items() if len(cells)}
-    intervals, differences = [], []
-    for name, cells in chosen.items():
-        setting, scores = SETTINGS[name], [score for score in SCORES if score in runs]
-        within = ["dataset", "source", *([setting] if setting != "dataset" else [])]
+    runs, intervals, differences = by_run(table), [], []
+    scores = [score for score in SCORES if score in runs]
+    for name, configs in comparisons.items():
+        setting, cells = SETTINGS.get(name, name), by_run(table, configs)
+        if cells.empty:
+            continue
+        within = list(dict.fromkeys(("dataset", "source", setting)))
         intervals.append(cell_means(cells, within, scores).assign(comparison=name))
         group = "dataset" if setting != "dataset" else "beta"
         comparable = [score for score in scores if score not in INCOMPARABLE.get(name, ())]
         differences.append(compare_adjacent(cells, setting, comparable, group).assign(comparison=name))
-        _draw(name, cells, out)
+        _draw(name, setting, cells, out)
     write_text(out / "intervals.csv", pd.concat(intervals).to_csv(index=False))
     write_text(out / "differences.csv", pd.concat(differences).to_csv(index=False))
     real, whole = not runs["source"].str.startswith("stand-in").any(), set(all_configs("full"))
@@ -93,24 +76,19 @@ def write_report(table: pd.DataFrame, comparisons: Mapping[str, list[TrainConfig
         findings = markdown_table(key_findings(table))
         write_text(out / "findings.md", f"{findings}\n")
         lines.append(f"\n{findings}\n")
-    lines += [_cost(name, members["seconds"]) for name, members in runs.groupby("dataset")]
+    for name, seconds in runs.groupby("dataset")["seconds"]:
+        hours = f"{seconds.sum() / 3600:.2f} h of training on one thread"
+        lines.append(f"{name}: {len(seconds)} runs, {hours}, {seconds.median():.0f} s for the median run")
     sources = "; ".join(sorted(runs["source"].unique()))
     lines.append(f"{len(runs)} runs of {sources}: tables and figures in {out}")
     return "\n".join(lines)
 
 
-def _cost(dataset: str, seconds: pd.Series) -> str:
-    """Return what the runs of a data set took to train, as one line."""
-    hours = f"{seconds.sum() / 3600:.2f} h of training on one thread"
-    return f"{dataset}: {len(seconds)} runs, {hours}, {seconds.median():.0f} s for the median run"
-
-
-def _draw(name: str, runs: pd.DataFrame, out: Path) -> None:
+def _draw(name: str, setting: str, runs: pd.DataFrame, out: Path) -> None:
     """Draw the panels of a comparison, and rate and distortion where latents or beta are swept."""
     seeds, sources = sorted(map(int, runs["seed"].unique())), "; ".join(runs["source"].unique())
     options = {"directory": out, "metadata": {"source": sources, "seeds": seeds}}
-    setting, panels = SETTINGS[name], [score for score in PANELS.get(name, ()) if score in runs]
-    if panels:
+    if panels := [score for score in PANELS.get(name, ()) if score in runs]:
         hue = "data set" if len(set(runs["dataset"])) > 1 else None
         title = f"{name.replace('_', ' ')}: test images of {sources}; {len(seeds)} seeds"
         save_figure(metric_panels(runs, setting, panels, hue=hue, title=title), name, **options)
