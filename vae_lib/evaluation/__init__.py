@@ -6,8 +6,8 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "context": ["EvaluationContext"],
-        "metric_table": ["score_table", "as_text"],
-        "samples": ["generate", "within_class_diversity"],
+        "metric_table": ["as_text", "score_table", "training_scores"],
+        "samples": ["within_class_diversity"],
         "classifier": ["Classifier", "ClassifierConfig", "load_classifier", "train_classifier"],
         "baselines": ["fit_pca", "keep_components", "log_prob_bound", "reconstruct", "codec_bits_per_dim"],
         "report": ["write_report", "write_samples", "write_codes"],

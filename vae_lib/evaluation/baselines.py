@@ -142,11 +142,9 @@ def codec_bits_per_dim(
         raise InputError(f"codec must be one of {', '.join(CODECS)} and images of 1, 3 or 4 channels; "
                          f"received {codec!r} and {x.shape[-1]}")  # fmt: skip
     order = np.random.default_rng(seed).permutation(len(x))
-    per_mosaic = min(per_mosaic, len(x))
-    whole = len(x) // per_mosaic
-    bits = n_values = 0
-    for i in range(min(whole, n_mosaics or whole)):
-        pixels = mosaic(x[order[i * per_mosaic : (i + 1) * per_mosaic]])
+    per_mosaic, bits, n_values = min(per_mosaic, len(x)), 0, 0
+    for i in range(0, len(x) - per_mosaic + 1, per_mosaic)[: n_mosaics or None]:
+        pixels = mosaic(x[order[i : i + per_mosaic]])
         bits += 8 * len(encode(pixels, codec))
         n_values += pixels.size
     return bits / n_values, n_values // math.prod(x.shape[1:])

@@ -35,28 +35,17 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ClassifierConfig:
-    """How a classifier is made.
+    """How a classifier is made."""
 
-    Attributes:
-        epochs: Passes over the training images.
-        min_steps: Gradient steps at least: a small set is passed over more often, up to `max_epochs` times.
-        max_steps: Gradient steps at most, so that a large folder stays a matter of minutes.
-        batch_size: Images per step.
-        learning_rate: Peak of Adam's schedule: a warm-up, then a cosine down to zero.
-        width: Channels of the first convolution.
-        n_features: Units of the penultimate layer.
-        seed: Of weights, order and shifts.
-    """
-
-    epochs: int = 8
-    min_steps: int = 600
-    max_epochs: int = 60
-    max_steps: int = 5000
-    batch_size: int = 128
-    learning_rate: float = 3e-3
-    width: int = 32
-    n_features: int = 64
-    seed: int = 0
+    epochs: int = 8  # passes over the training images
+    min_steps: int = 600  # gradient steps at least: a small set is passed over more often,
+    max_epochs: int = 60  # up to so many times
+    max_steps: int = 5000  # gradient steps at most, so that a large folder stays a matter of minutes
+    batch_size: int = 128  # images per step
+    learning_rate: float = 3e-3  # peak of Adam's schedule: a warm-up, then a cosine down to zero
+    width: int = 32  # channels of the first convolution
+    n_features: int = 64  # units of the penultimate layer
+    seed: int = 0  # of weights, order and shifts
 
     def total_steps(self, n_images: int) -> int:
         """Return the gradient steps taken on so many training images."""
@@ -95,17 +84,17 @@ class Classifier:
             float32 (n, n_features); each row has mean 0 and variance 1, so that no image, however strange,
             lies far outside and outweighs the others.
         """
-        return self._in_batches(x)[0]
+        return self._run(x)[0]
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Return the most likely label of each image, int64 (n,)."""
-        return self._in_batches(x)[1].argmax(axis=1)
+        return self._run(x)[1].argmax(axis=1)
 
     def score(self, x: np.ndarray, y: np.ndarray) -> float:
         """Return the share of images whose label is predicted, 0 to 1."""
         return float(np.mean(self.predict(x) == y))
 
-    def _in_batches(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _run(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if x.ndim != 4 or x.shape[1:] != self.image_shape or x.dtype != np.uint8 or not len(x):
             raise ValueError(
                 f"`x` must be uint8 images (n, {', '.join(map(str, self.image_shape))}); received {x.dtype} "
@@ -159,11 +148,9 @@ def train_classifier(
     n_images = len(data.x_train)
     total_steps = config.total_steps(n_images)
     steps_shown = math.ceil(n_images / config.batch_size) if n_images >= 10_000 else total_steps
+    peak, warmup = config.learning_rate, total_steps // 10
     schedule = keras.optimizers.schedules.CosineDecay(
-        config.learning_rate / 10,
-        decay_steps=total_steps - total_steps // 10,
-        warmup_target=config.learning_rate,
-        warmup_steps=total_steps // 10,
+        peak / 10, total_steps - warmup, warmup_target=peak, warmup_steps=warmup
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     # A model of its own: the optimizer, twice the size of the weights, is not kept with the classifier.

@@ -1,5 +1,6 @@
 """Scores as rows, and the table that they make: mean and interval over evaluation seeds, one row a score."""
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -11,15 +12,15 @@ from vae_lib.metrics.registry import METRICS, NEITHER, PRIORS, TARGETS, column
 
 # What identifies a score; Fréchet distances are taken at several n.
 SCORE = ["metric", "target", "prior", "n"]
+Rows = Iterator[dict]  # as `row` returns them
 
 
 def row(
     metric: str,
     value: float,
     n: int,
-    target: str | None = None,
+    target: str = "",
     prior: str = "",
-    *,
     seed: int | None = None,
     note: str = "",
 ) -> dict:
@@ -29,16 +30,16 @@ def row(
         metric: One of `METRICS`.
         value: In the metric's unit.
         n: Images behind it.
-        target: One of `TARGETS`; None for the metric's own.
+        target: One of `TARGETS`; empty for the metric's own.
         prior: One of `PRIORS`, or empty where no prior plays a part.
         seed: Of the evaluation's noise or choice of images; None for a value that holds neither.
         note: What a reader must know beside the value.
     """
-    target, score = METRICS[metric].target if target is None else target, {"value": float(value), "n": n}
+    target, score = target or METRICS[metric].target, {"value": float(value), "n": n}
     return {"metric": metric, "target": target, "prior": prior, "seed": seed, **score, "note": note}
 
 
-def missing(metrics: Iterable[str], reason: str, target: str | None = None, prior: str = "") -> list[dict]:
+def missing(metrics: Iterable[str], reason: str, target: str = "", prior: str = "") -> list[dict]:
     """Return a row without a value for each metric that cannot be computed, with the reason as its note."""
     note = f"left out: {reason}"
     return [row(metric, math.nan, 0, target, prior, note=note) for metric in metrics]
@@ -69,18 +70,16 @@ def score_table(rows: Iterable[Mapping]) -> pd.DataFrame:
     return pd.DataFrame(scores, columns=columns)
 
 
-def training_scores(metrics: Mapping, targets: Iterable[str] = ("val", "test")) -> Iterator[dict]:
+def training_scores(metrics: Mapping, targets: Iterable[str] = ("val", "test")) -> Rows:
     """Yield a row for each score that training ends with.
 
     Args:
         metrics: Of a run's `metrics.json`, under their columns: `bits_per_dim_test`; and `n_test`.
         targets: Of these parts.
     """
-    for target in targets:
-        for metric in METRICS:
-            value = metrics.get(column(metric, target))
-            if value is not None:
-                yield row(metric, value, metrics[f"n_{target}"], target)
+    for target, metric in itertools.product(targets, METRICS):
+        if (value := metrics.get(column(metric, target))) is not None:
+            yield row(metric, value, metrics[f"n_{target}"], target)
 
 
 def records(table: pd.DataFrame) -> list[dict]:

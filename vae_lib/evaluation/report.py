@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from PIL import Image
 
 from vae_lib import latent_space
 from vae_lib.config import EvaluationConfig
 from vae_lib.data.dataset import ImageDataset
+from vae_lib.evaluation.baselines import encode
 from vae_lib.evaluation.classifier import has_classes, load_classifier
 from vae_lib.evaluation.context import EvaluationContext
 from vae_lib.evaluation.metric_table import records, score_table, training_scores
@@ -51,7 +51,7 @@ def write_report(
     ensure_writable(out)
     vae = run.model()
     context = EvaluationContext(vae, data, None, EvaluationConfig())
-    quick = evaluate(vae, *data.images_and_labels("test")) if vae.num_classes else evaluate(vae, data.x_test)
+    quick = evaluate(vae, data.x_test, context.labels("test"))
     scores = {f"{name}_test": value for name, value in quick.items()}
     facts = {"run": run.name, "source": data.source, "split": "test", "seed": run.config.seed}
     content, table = {**facts, "scores": scores}, score_table(training_scores(scores, ["test"]))
@@ -79,10 +79,8 @@ def _figures(run: Run, context: EvaluationContext, n: int) -> dict[str, Figure]:
     }
     if half := min(len(x) // 2, 6):
         figures["interpolation"] = _interpolation_figure(context, half)
-    if (
-        vae.latent_dim == 2 and not vae.num_classes and vae.prior.name == "normal"
-    ):  # whose quantiles these are
-        codes, quantiles = latent_space.prior_quantile_grid(15)
+    if vae.latent_dim == 2 and not vae.num_classes and vae.prior.name == "normal":
+        codes, quantiles = latent_space.prior_quantile_grid(15)  # of N(0, I)
         plane = vae.decode(codes.reshape(-1, 2)).reshape(15, 15, *vae.image_shape)
         figures["manifold"] = image_grids.manifold_grid(plane, quantiles)
     if vae.num_classes:
@@ -95,9 +93,7 @@ def _figures(run: Run, context: EvaluationContext, n: int) -> dict[str, Figure]:
 def _interpolation_figure(context: EvaluationContext, n_pairs: int) -> Figure:
     """Show paths between test images; of a conditional model, to the last test image of the same class."""
     y = context.labels("test")
-    ends = list(range(n_pairs, 2 * n_pairs))
-    if y is not None:
-        ends = [np.flatnonzero(y == label)[-1] for label in y[:n_pairs]]
+    ends = slice(n_pairs, 2 * n_pairs) if y is None else [np.flatnonzero(y == k)[-1] for k in y[:n_pairs]]
     x_from, x_to = context.images("test", slice(n_pairs)), context.images("test", ends)
     path = context.vae.interpolate(x_from, x_to, y=None if y is None else y[:n_pairs])
     return image_grids.interpolation_grid(path)
@@ -135,8 +131,7 @@ def write_samples(
     y, options = labels and np.array(labels), {"seed": seed, "temperature": temperature}
     images = run.model().sample(n, y, draw=draw, **options)
     for i, image in enumerate(images):
-        picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-        atomic_write(out / f"sample_{i:04d}.png", picture.save)
+        atomic_write(out / f"sample_{i:04d}.png", lambda path, x=image: path.write_bytes(encode(x, "PNG")))
     figure = image_grids.sample_grid(images, kind="draw from p(x|z)" if draw else "decoder mean")
     save_figure(figure, "samples", directory=out, metadata={"run": run.name, **options})
 

@@ -4,13 +4,11 @@ Decoder means and draws from p(x|z) are two things: means are smoother than any 
 of independent pixels. Both are scored, by name, beside real images at the same n, which are the floor.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from vae_lib.evaluation.context import NO_CLASSIFIER, EvaluationContext
-from vae_lib.evaluation.metric_table import missing, row
+from vae_lib.evaluation.metric_table import Rows, missing, row
 from vae_lib.metrics import sample_quality
 
 REAL = ("real", "")  # target and prior of real images, the floor
@@ -19,17 +17,8 @@ MAX_COPIES = 1000  # samples of a kind whose nearest training image is looked fo
 COPIED_QUANTILE = 0.01  # of held-out images, which are no copies, lie as near
 
 
-def generate(
-    context: EvaluationContext, n: int, seed: int, y: np.ndarray | None = None
-) -> dict[tuple[str, str], np.ndarray]:
-    """Return uint8 images by (target, prior): means and draws, from the model's prior and from a mixture.
-
-    Args:
-        context: The model, and the images that the mixture is fitted to.
-        n: Images of each kind.
-        seed: Of z and of the pixels' noise.
-        y: Labels (n,) for a conditional model.
-    """
+def _generate(context: EvaluationContext, n: int, seed: int, y: np.ndarray | None) -> dict:
+    """Return uint8 images by (target, prior): means and draws, from the model's prior and from a mixture."""
     vae = context.vae
     mixture = context.mixture.set_params(random_state=seed)
     z = np.random.default_rng(seed).permutation(mixture.sample(n)[0])
@@ -61,7 +50,7 @@ def within_class_diversity(features: ArrayLike, labels: ArrayLike) -> float:
     return float(np.mean(spreads))
 
 
-def sample_scores(context: EvaluationContext) -> Iterator[dict]:
+def sample_scores(context: EvaluationContext) -> Rows:
     """Yield distances of generated images from real ones, copies, and for conditional models the labels.
 
     Raises:
@@ -80,7 +69,7 @@ def sample_scores(context: EvaluationContext) -> Iterator[dict]:
         rows = np.random.default_rng(seed).permutation(len(context.x))
         half, floor, given = rows[:n], rows[n : 2 * n], context.labels("test")
         asked = None if given is None else given[half]
-        images = {**generate(context, n, seed, asked), REAL: context.x[floor]}
+        images = {**_generate(context, n, seed, asked), REAL: context.x[floor]}
         features = {kind: context.classifier.features(x) for kind, x in images.items()}
         real = context.classifier.features(context.x[half])
         yield from _distance_rows(features, real, seed)
@@ -93,7 +82,7 @@ def sample_scores(context: EvaluationContext) -> Iterator[dict]:
             yield from _diversity_rows(features, labels, real, asked, seed)
 
 
-def _distance_rows(generated: dict, real: np.ndarray, seed: int) -> Iterator[dict]:
+def _distance_rows(generated: dict, real: np.ndarray, seed: int) -> Rows:
     n = len(real)
     for kind, features in generated.items():
         for part in (n, n // 2, n // 4):  # biased upwards by about 1 / n: compare at one n only
@@ -105,7 +94,7 @@ def _distance_rows(generated: dict, real: np.ndarray, seed: int) -> Iterator[dic
             yield row(metric, share, n, *kind, seed=seed)
 
 
-def _copy_rows(generated: dict, real: np.ndarray, train: np.ndarray, seed: int) -> Iterator[dict]:
+def _copy_rows(generated: dict, real: np.ndarray, train: np.ndarray, seed: int) -> Rows:
     n, samples = len(real), np.concatenate([features[: len(real)] for features in generated.values()])
     copied = sample_quality.nearest_neighbours(samples, train, real, COPIED_QUANTILE)["copied"]
     note = f"among {len(train):,} training images; {COPIED_QUANTILE:g} expected of new ones"
@@ -113,9 +102,7 @@ def _copy_rows(generated: dict, real: np.ndarray, train: np.ndarray, seed: int) 
         yield row("copied_share", share, n, *kind, seed=seed, note=note)
 
 
-def _diversity_rows(
-    generated: dict, labels: dict, real: np.ndarray, y: np.ndarray, seed: int
-) -> Iterator[dict]:
+def _diversity_rows(generated: dict, labels: dict, real: np.ndarray, y: np.ndarray, seed: int) -> Rows:
     note = "1 is as varied as real images"
     try:
         most = within_class_diversity(real, y)

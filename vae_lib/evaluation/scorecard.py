@@ -5,7 +5,7 @@ images is computed under several evaluation seeds; the half-width is over those 
 other training seeds or other test images.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -16,14 +16,13 @@ from vae_lib.config import EvaluationConfig
 from vae_lib.data.dataset import ImageDataset
 from vae_lib.evaluation.classifier import Classifier
 from vae_lib.evaluation.context import NO_CLASSIFIER, EvaluationContext
-from vae_lib.evaluation.metric_table import missing, row, score_table
+from vae_lib.evaluation.metric_table import Rows, missing, row, score_table
 from vae_lib.evaluation.samples import sample_scores
 from vae_lib.metrics import disentanglement, elbo, probes, reconstruction
 from vae_lib.metrics.intervals import standard_error
 from vae_lib.training.scores import NOISE_SEED
 
 COLLAPSED_RATE = 0.01  # nats: a latent below it says nothing of the image
-Rows = Iterator[dict]
 
 
 def scorecard(
