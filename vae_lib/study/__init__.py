@@ -6,7 +6,8 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "grids": [
-            *("STUDY_EVALUATION", "all_configs", "grid", "preset_comparisons", "shard", "showcase", "sweep")
+            *("STUDY_EVALUATION", "all_configs", "grid", "preset_comparisons", "shard", "showcase", "sweep"),
+            "unique_configs",
         ],
         "runner": ["StudyPaths", "estimate", "run_study"],
         "results": ["by_run", "read_results"],

@@ -27,28 +27,19 @@ def cell_means(runs: pd.DataFrame, settings: Sequence[str], scores: Sequence[str
     for values, cell in runs.groupby(list(settings), sort=True)[list(scores)]:
         for score, found in cell.items():
             if seeds := found.count():
-                interval = mean_interval(found.dropna())
-                rows.append((*values, score, *interval, seeds))
+                rows.append((*values, score, *mean_interval(found.dropna()), seeds))
     return pd.DataFrame(rows, columns=[*settings, "score", "mean", "half_width", "seeds"])
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What becomes of a score between two cells, over pairs of runs that share a seed.
+    """What becomes of a score between two cells, over pairs of runs that share a seed."""
 
-    Attributes:
-        start: Mean in the first cell.
-        end: Mean in the second.
-        difference: Mean of second less first.
-        half_width: Of its 95 % interval; NaN for a single seed.
-        seeds: Pairs behind it.
-    """
-
-    start: float
-    end: float
-    difference: float
-    half_width: float
-    seeds: int
+    start: float  # mean in the first cell
+    end: float  # mean in the second
+    difference: float  # mean of second less first
+    half_width: float  # of its 95 % interval; NaN for a single seed
+    seeds: int  # pairs behind it
 
     @property
     def direction(self) -> int:
@@ -64,12 +55,11 @@ class Difference:
 
 def compare_cells(start: pd.DataFrame, end: pd.DataFrame, score: str) -> Difference | None:
     """Compare a score of two cells, each a row per run, over the seeds that both have; None without any."""
-    before, after = (cell.set_index("seed")[score].astype(float).dropna() for cell in (start, end))
-    seeds = before.index.intersection(after.index)
-    if not len(seeds):
+    pairs = start[["seed", score]].merge(end[["seed", score]], on="seed").dropna().astype(float)
+    if pairs.empty:
         return None
-    before, after = before.loc[seeds], after.loc[seeds]
-    return Difference(before.mean(), after.mean(), *paired_difference(after, before), len(seeds))
+    before, after = pairs[f"{score}_x"], pairs[f"{score}_y"]
+    return Difference(before.mean(), after.mean(), *paired_difference(after, before), len(pairs))
 
 
 def compare_settings(runs: pd.DataFrame, setting: str, start, end, score: str) -> Difference | None:
@@ -103,8 +93,7 @@ def compare_adjacent(
     """
     rows = []
     for group, members in runs.groupby(within, sort=True):
-        cells = dict(list(members.groupby(setting, sort=True)))
-        for (start, first), (end, second) in itertools.pairwise(cells.items()):
+        for (start, first), (end, second) in itertools.pairwise(members.groupby(setting, sort=True)):
             for score in scores:
                 if found := compare_cells(first, second, score):
                     resolved = None if math.isnan(found.half_width) else found.direction != 0

@@ -106,19 +106,16 @@ def shard(configs: Iterable[TrainConfig], number: int, n_shards: int) -> list[Tr
         InputError: If there is no such part.
     """
     if not 1 <= number <= n_shards:
-        raise InputError(
-            f"shard must be from 1/{n_shards} to {n_shards}/{n_shards}; received {number}/{n_shards}"
-        )
+        allowed = f"1/{n_shards} to {n_shards}/{n_shards}"
+        raise InputError(f"shard must be from {allowed}; received {number}/{n_shards}")
     return list(dict.fromkeys(configs))[number - 1 :: n_shards]
 
 
 def showcase() -> dict[str, TrainConfig]:
     """Return the models that come with their weights; trained longer than a cell of the study."""
     base = TrainConfig(epochs=20)
-    models = {
-        f"{config.dataset}-z{config.latent_dim}": config
-        for config in grid(base, dataset=(*REAL, "mnist"), latent_dim=(LATENT_DIM, 2))
-    }
+    plain = grid(base, dataset=(*REAL, "mnist"), latent_dim=(LATENT_DIM, 2))
+    models = {f"{config.dataset}-z{config.latent_dim}": config for config in plain}
     labelled = dataclasses.replace(base, latent_dim=16, conditional=True)
     sprites = TrainConfig(dataset="sprites", latent_dim=10, beta=16.0, epochs=60)
     return {**models, "fashion_mnist-conditional": labelled, "sprites-beta": sprites}

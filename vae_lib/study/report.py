@@ -31,7 +31,8 @@ INCOMPARABLE = {  # of another kind on both sides, so that no difference is take
     "likelihood": _NATS,
     "conditional": ("bits_per_dim_test", *_NATS, *_CLASSES),  # bounds on p(x|y), not on p(x)
 }
-_SWEEP = ("bits_per_dim_test", "rate_test", "psnr_test", "active_units_z_mean", _CLASSES[0], _FRECHET[1])
+_SWEEP = ["bits_per_dim_test", "rate_test", "psnr_test", "active_units_z_mean"]
+_SWEEP += ["linear_probe_accuracy_z_mean", "frechet_distance_mean_model"]
 PANELS = {
     **dict.fromkeys(("latent_size", "beta"), _SWEEP),
     "disentanglement": (*_FACTORS, "bits_per_dim_test", "active_units_z_mean"),
@@ -94,7 +95,6 @@ def _draw(name: str, setting: str, runs: pd.DataFrame, out: Path) -> None:
         save_figure(metric_panels(runs, setting, panels, hue=hue, title=title), name, **options)
     if setting in ("beta", "latent_dim"):
         for dataset, members in runs.groupby("dataset"):
-            axes = {"x": "rate_test", "y": "distortion_test", "by": setting}
             title = f"{title_of(dataset)}: {members['source'].iloc[0]}"
-            figure = plot_rate_distortion(members, **axes, title=title).figure
-            save_figure(figure, f"{name}_rate_distortion_{safe_name(Path(dataset))}", **options)
+            ax = plot_rate_distortion(members, x="rate_test", y="distortion_test", by=setting, title=title)
+            save_figure(ax.figure, f"{name}_rate_distortion_{safe_name(Path(dataset))}", **options)

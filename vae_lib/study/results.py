@@ -30,24 +30,19 @@ def write_scorecard(run: Run, table: pd.DataFrame, evaluation: EvaluationConfig)
 
 def _read_scorecard(run: Run, evaluation: EvaluationConfig | None) -> list[dict] | None:
     """Return a row for each score that has a value; None where there is no scorecard under this config."""
-    path = run.directory / "scorecard.json"
-    if evaluation is None or not path.exists():
+    if evaluation is None:
         return None
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return None  # computed again
-    if not isinstance(kept, dict) or kept.get("evaluation") != evaluation.to_dict() or "scores" not in kept:
-        return None
-    return [score for score in kept["scores"] if score["value"] is not None]
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):  # damaged: computed again
+        kept = json.loads((run.directory / "scorecard.json").read_text(encoding="utf-8"))
+        if kept["evaluation"] == evaluation.to_dict():
+            return [score for score in kept["scores"] if score["value"] is not None]
+    return None
 
 
 def is_complete(run: Run, evaluation: EvaluationConfig | None) -> bool:
     """Whether a run has diverged, or is finished and was scored under this config (None: not at all)."""
-    if not run.is_done:
-        return False
-    done = run.metrics["status"] == "diverged" or evaluation is None
-    return done or _read_scorecard(run, evaluation) is not None
+    scored = evaluation is None or _read_scorecard(run, evaluation) is not None
+    return run.is_done and (scored or run.metrics["status"] == "diverged")
 
 
 def rows_of(run: Run, evaluation: EvaluationConfig | None) -> list[dict]:
@@ -58,21 +53,17 @@ def rows_of(run: Run, evaluation: EvaluationConfig | None) -> list[dict]:
         return [{**facts, "error": f"run {run.name} diverged in epoch {run.metrics['epoch']}"}]
     facts["parameters"] = run.metrics["parameters"]
     scores = [*training_scores(run.metrics), *(_read_scorecard(run, evaluation) or [])]
-    return [{**facts, **_named(score)} for score in scores]
-
-
-def _named(score: dict) -> dict:
-    """Return a score under its column's name, since `prior` is a field of the config here."""
-    name = column(score["metric"], score["target"], score["prior"])
-    return {"score": name, **{field: score.get(field) for field in _OF_A_SCORE[1:]}}
+    for score in scores:  # under its column's name, since `prior` is a field of the config here
+        score["score"] = column(score["metric"], score["target"], score["prior"])
+    return [facts | {field: score.get(field) for field in _OF_A_SCORE} for score in scores]
 
 
 def results_table(rows: Iterable[dict]) -> pd.DataFrame:
     """Return rows as a frame, with the unit of each metric and which direction is better."""
     table = pd.DataFrame(rows).reindex(columns=[*_OF_A_RUN, *_OF_A_SCORE])
-    units = {name: metric.unit for name, metric in METRICS.items()}
-    directions = {name: metric.direction for name, metric in METRICS.items()}
-    return table.assign(unit=table["metric"].map(units), direction=table["metric"].map(directions))
+    for field in ("unit", "direction"):
+        table[field] = table["metric"].map({name: getattr(metric, field) for name, metric in METRICS.items()})
+    return table
 
 
 def finished_runs(models_dir: Path | str) -> dict[TrainConfig, Run]:

@@ -6,6 +6,7 @@ of joblib will do: processes here, or those of a cluster (`joblib.parallel_confi
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 import math
 import statistics
@@ -24,7 +25,7 @@ from vae_lib.data.loading import load_dataset, load_or_stand_in
 from vae_lib.study.grids import sort_configs
 from vae_lib.study.results import finished_runs, is_complete, results_table, rows_of, write_scorecard
 from vae_lib.training.run import Run
-from vae_lib.utils.errors import InputError
+from vae_lib.utils.errors import DivergenceError, InputError
 from vae_lib.utils.runtime import start_tensorflow
 
 _logger = logging.getLogger(__name__)
@@ -61,33 +62,26 @@ def run_cell(
         threads: Processor threads. A study's numbers depend on them.
     """
     start_tensorflow(threads)
-    from vae_lib.training.trainer import DivergenceError, train
+    from vae_lib.evaluation.classifier import has_classes, load_classifier
+    from vae_lib.evaluation.scorecard import scorecard
+    from vae_lib.training.trainer import train
 
     try:
         data = paths.load(config)
         run = paths.run_of(config, data)
-        try:
+        with contextlib.suppress(DivergenceError):  # its row says so
             train(config, data, models_dir=paths.models_dir, verbose=0)
-        except DivergenceError:
-            return rows_of(run, evaluation)
         if not is_complete(run, evaluation):
-            _score(run, data, paths.models_dir, evaluation)
+            # The first cell of a data set trains its classifier, and the others wait for it.
+            classifier = load_classifier(data, paths.models_dir) if has_classes(data) else None
+            table = scorecard(run.model(), data.subset(n_train=config.n_train), classifier, evaluation)
+            write_scorecard(run, table, evaluation)
         return rows_of(run, evaluation)
     except (InputError, OSError) as error:
         return [{**config.to_dict(), "status": "failed", "error": str(error)}]
     except Exception as error:  # of TensorFlow, of memory: the other cells go on
         _logger.exception("a cell of %s failed", config.dataset)
         return [{**config.to_dict(), "status": "failed", "error": f"{type(error).__name__}: {error}"}]
-
-
-def _score(run: Run, data: ImageDataset, models_dir: str, evaluation: EvaluationConfig) -> None:
-    """Compute every metric, and keep them beside the run."""
-    from vae_lib.evaluation.classifier import has_classes, load_classifier
-    from vae_lib.evaluation.scorecard import scorecard
-
-    classifier = load_classifier(data, models_dir) if has_classes(data) else None
-    table = scorecard(run.model(), data.subset(n_train=run.config.n_train), classifier, evaluation)
-    write_scorecard(run, table, evaluation)
 
 
 def run_study(
@@ -120,9 +114,6 @@ def run_study(
     configs, paths = sort_configs(configs), StudyPaths(str(data_dir), str(models_dir), stand_ins)
     done = _find_complete(configs, paths, evaluation)
     left = [config for config in configs if config not in done]
-    if evaluation is not None:
-        one_of_each_set = {(config.dataset, config.image_size): config for config in left}.values()
-        joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_prepare)(one, paths) for one in one_of_each_set)
     calls = (joblib.delayed(_run_named)(config, paths, evaluation) for config in left)
     with warnings.catch_warnings():
         # joblib renews a worker whose memory has grown, as that of TensorFlow does; nothing is lost by it
@@ -131,8 +122,7 @@ def run_study(
         bar = {"total": len(configs), "initial": len(done), "unit": "run", "disable": not (progress and left)}
         if not sys.stderr.isatty():  # a line a run, for a log
             bar["bar_format"] = "{n_fmt} of {total_fmt} runs, {remaining} left\n"
-        for config, rows in tqdm(finished, **bar):
-            done[config] = rows
+        done |= tqdm(finished, **bar)
     return results_table(row for config in configs for row in done[config])
 
 
@@ -145,31 +135,16 @@ def _find_complete(
         with contextlib.suppress(InputError, OSError):  # damaged: its cell says so, and stops no other
             key = config.dataset, config.image_size
             if key not in sets:
-                sets[key] = _load_or_none(config, paths)
+                try:
+                    sets[key] = paths.load(config)
+                except InputError:  # a cell that is not complete will say so
+                    sets[key] = None
             if sets[key] is None and elsewhere is None:
                 elsewhere = finished_runs(paths.models_dir)
             run = elsewhere.get(config) if sets[key] is None else paths.run_of(config, sets[key])
             if run is not None and is_complete(run, evaluation):
                 done[config] = rows_of(run, evaluation)
     return done
-
-
-def _load_or_none(config: TrainConfig, paths: StudyPaths) -> ImageDataset | None:
-    try:
-        return paths.load(config)
-    except InputError:  # a cell that is not complete will say so
-        return None
-
-
-def _prepare(config: TrainConfig, paths: StudyPaths) -> None:
-    """Train the classifier of a data set, once for all cells; where there are no images, these say so."""
-    start_tensorflow(1)
-    from vae_lib.evaluation.classifier import has_classes, load_classifier
-
-    with contextlib.suppress(InputError):
-        data = paths.load(config)
-        if has_classes(data):
-            load_classifier(data, paths.models_dir)
 
 
 def _run_named(config: TrainConfig, paths: StudyPaths, evaluation: EvaluationConfig | None):
@@ -191,11 +166,11 @@ def estimate(configs: Iterable[TrainConfig], paths: StudyPaths, n_jobs: int) -> 
         InputError: If the images of a run that is left are not available.
     """
     configs, runs = sort_configs(configs), list(finished_runs(paths.models_dir).values())
-    left = set(configs) - _find_complete(configs, paths, None).keys()
+    done = _find_complete(configs, paths, None)
     lines, hours = [], 0.0
-    for name in dict.fromkeys(config.dataset for config in configs):
-        cells = [config for config in configs if config.dataset == name]
-        remaining = [config for config in cells if config in left]
+    for name, cells in itertools.groupby(configs, lambda config: config.dataset):
+        cells = list(cells)
+        remaining = [config for config in cells if config not in done]
         data = paths.load(remaining[0]) if remaining else None
         needed = sum(_seconds(config, data, runs) for config in remaining) / 3600
         hours += needed

@@ -17,10 +17,9 @@ def summarize_bits(bits: pd.DataFrame) -> str:
         found = rows.groupby("model")["bits"].mean()
         vae, webp = found["VAE, shown"], found["WebP"]
         study = f" ({found['VAE, study']:.2f} in the study)" if "VAE, study" in found else ""
-        verb = "fewer" if vae < webp else "more"
         lines.append(
             f"A dimension of {name} costs {vae:.2f} bits under the model shown{study}, "
-            f"{abs(webp - vae):.2f} {verb} than in lossless WebP."
+            f"{abs(webp - vae):.2f} {'fewer' if vae < webp else 'more'} than in lossless WebP."
         )
     return " ".join(lines)
 
@@ -40,7 +39,7 @@ def summarize_codes(accuracy: pd.DataFrame) -> str:
             f"on {name}, neighbours among codes name the class of {codes:.0%} of images, {gains[0]:+.0f} "
             f"points against raw pixels and {gains[1]:+.0f} against PCA"
         )
-    return _sentence("; ".join(lines))
+    return f"{'; '.join(lines)}.".replace("on", "On", 1)
 
 
 def summarize_latent_size(runs: pd.DataFrame) -> str:
@@ -69,19 +68,16 @@ def summarize_beta(runs: pd.DataFrame) -> str:
     """
     lines = []
     for name, rows in runs.groupby("data set", sort=False):
-        mean = rows.groupby("beta")[
-            ["bits_per_dim_test", "rate_test", "psnr_test", "knn_accuracy_z_mean"]
-        ].mean()
+        mean = rows.groupby("beta").mean(numeric_only=True)
         low, high, best = mean.iloc[0], mean.iloc[-1], mean["bits_per_dim_test"].idxmin()
         close = compare_settings(rows, "beta", 1.0, best, "bits_per_dim_test")
         apart = f" ({close.difference:+.3f} ± {close.half_width:.3f} bits from beta 1, within the noise)"
         note = "" if best == 1 or close.direction else apart
         lines.append(
-            f"On {name} the bound is best at beta {best:g}{note}. From beta "
-            f"{mean.index[0]:g} to {mean.index[-1]:g} the rate goes from {low['rate_test']:.0f} to "
-            f"{high['rate_test']:.0f} nats, reconstructions from {low['psnr_test']:.1f} to "
-            f"{high['psnr_test']:.1f} dB, and neighbours that name the class from "
-            f"{low['knn_accuracy_z_mean']:.0%} to {high['knn_accuracy_z_mean']:.0%}."
+            f"On {name} the bound is best at beta {best:g}{note}. From beta {low.name:g} to {high.name:g} "
+            f"the rate goes from {low.rate_test:.0f} to {high.rate_test:.0f} nats, reconstructions from "
+            f"{low.psnr_test:.1f} to {high.psnr_test:.1f} dB, and neighbours that name the class from "
+            f"{low.knn_accuracy_z_mean:.0%} to {high.knn_accuracy_z_mean:.0%}."
         )
     return " ".join(lines)
 
@@ -132,7 +128,3 @@ def summarize_labels(runs: pd.DataFrame) -> str:
         f"from {probe:.0%} to {probe_given:.0%}; the classifier finds the class that was asked for in "
         f"{judged:.0%} of decoder means."
     )
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
