@@ -1,18 +1,20 @@
 """The command line: `python -m vae_lib train | evaluate | sample | encode | study`.
 
-TensorFlow is imported inside the commands, so that `--help` and bad options are answered at once.
+`vl` imports what a command uses when it is used, so that `--help` and bad options are answered at once.
 """
 
 import argparse
 import dataclasses
+import re
 import sys
 import time
 import warnings
 from pathlib import Path
 
+import vae_lib as vl
 from vae_lib.config import STUDIES, TrainConfig
 from vae_lib.utils.errors import DivergenceError, InputError
-from vae_lib.utils.runtime import start_tensorflow
+from vae_lib.utils.files import ensure_writable, safe_name
 from vae_lib.utils.signals import Terminated
 
 
@@ -25,16 +27,13 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; return its exit code: 0, 1 for a run that diverged, 2 for bad input."""
-    arguments = [_underscored(argument) for argument in (sys.argv[1:] if argv is None else argv)]
-    options = make_parser().parse_args(arguments)
+    options = make_parser().parse_args(list(map(_underscored, sys.argv[1:] if argv is None else argv)))
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: print(f"vae_lib: warning: {message}", file=sys.stderr)
             return options.command(options)
-    except InputError as error:
-        return _fail(error, 2)
-    except DivergenceError as error:
-        return _fail(error, 1)
+    except (InputError, DivergenceError) as error:
+        return _fail(error, 2 if isinstance(error, InputError) else 1)
     except KeyboardInterrupt:
         return _fail("interrupted: the same command resumes the run", 130)
     except Terminated:
@@ -51,10 +50,7 @@ def _fail(message, code: int) -> int:
 
 def _underscored(argument: str) -> str:
     """Turn `--batch-size=64` into `--batch_size=64`, so that either spelling is understood."""
-    if not argument.startswith("--"):
-        return argument
-    name, equals, value = argument[2:].partition("=")
-    return f"--{name.replace('-', '_')}{equals}{value}"
+    return re.sub("(?<=^--)[^=]+", lambda name: name[0].replace("-", "_"), argument)
 
 
 def _integer(low: int, high: int):
@@ -160,16 +156,13 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _train(options) -> int:
-    fields = {name: getattr(options, name) for name in _FIELDS}
-    config = TrainConfig(**fields | {"dataset": _dataset(options)})
+    config = TrainConfig(**_chosen(options, _FIELDS) | {"dataset": _dataset(options)})
     data = _load(config, options)
-    start_tensorflow(options.threads)
-    from vae_lib.evaluation.metric_table import score_table, training_scores
-    from vae_lib.training.trainer import train
-
-    began, settings = time.time(), {name: getattr(options, name) for name in ("name", "fresh", "verbose")}
-    run = train(config, data, models_dir=options.models_dir, **settings)
-    _print_scores(score_table(training_scores(run.metrics, ["test"])), run.data["source"])
+    vl.start_tensorflow(options.threads)
+    began = time.time()
+    run = vl.train(config, data, **_chosen(options, ("models_dir", "name", "fresh", "verbose")))
+    rows = vl.evaluation.training_scores(run.metrics, ["test"])
+    _print_scores(vl.evaluation.score_table(rows), run.data["source"])
     if (run.directory / "metrics.json").stat().st_mtime < began:
         print("it was finished before, so nothing was trained: --fresh starts again")
     if config.beta == 0:
@@ -179,14 +172,9 @@ def _train(options) -> int:
 
 
 def _evaluate(options) -> int:
-    run = _find(options)
-    data = _images_of(run, options)
-    out = options.out or Path("images") / run.name
-    start_tensorflow()
-    from vae_lib.evaluation.report import write_report
-
+    run, data, out = _run_and_images(options)
     models_dir = None if options.quick else options.models_dir
-    _print_scores(write_report(run, data, out, options.num_samples, models_dir), data.source)
+    _print_scores(vl.evaluation.write_report(run, data, out, options.num_samples, models_dir), data.source)
     print(f"figures and evaluation.json: {out}")
     return 0
 
@@ -198,64 +186,55 @@ def _sample(options) -> int:
     run = _find(options)
     labels = _labels(run, options.label, options.num_samples)
     out = options.out or Path("images") / run.name / "samples"
-    start_tensorflow()
-    from vae_lib.evaluation.report import write_samples
-
-    write_samples(run, out, options.num_samples, labels, options.seed, options.temperature, options.draw)
+    vl.start_tensorflow()
+    settings = _chosen(options, ("seed", "temperature", "draw"))
+    vl.evaluation.write_samples(run, out, options.num_samples, labels, **settings)
     print(f"{options.num_samples} images: {out}")
     return 0
 
 
 def _encode(options) -> int:
-    run = _find(options)
-    data = _images_of(run, options)
-    out = options.out or Path("images") / run.name
-    start_tensorflow()
-    from vae_lib.evaluation.report import write_codes
-
-    counts = write_codes(run, data, out)
+    run, data, out = _run_and_images(options)
+    counts = vl.evaluation.write_codes(run, data, out)
     print(f"codes of {counts} images of {data.source}: {out / 'codes.npz'}")
     return 0
 
 
-def _images_of(run, options):
-    """Return the data set that a run was trained on, its test images included."""
+def _run_and_images(options):
+    """Start TensorFlow; return a run, the data set that it was trained on, and the folder to write."""
+    run = _find(options)
     data = _load(run.config, options)
     if data.subset(n_train=run.config.n_train).fingerprint() != run.data["fingerprint"]:
         raise InputError(
             f"the images of {run.config.dataset!r} ({data.source}) are not those that {run.name} was trained "
             f"on ({run.data['source']}): restore those, or train again"
         )
-    return data
+    vl.start_tensorflow()
+    return run, data, options.out or Path("images") / run.name
 
 
 def _study(options) -> int:
     from concurrent.futures.process import BrokenProcessPool
 
-    from vae_lib.study.grids import STUDY_EVALUATION, shard, unique_configs
-    from vae_lib.study.report import write_report
-    from vae_lib.study.runner import StudyPaths, estimate, run_study
-    from vae_lib.utils.files import ensure_writable, safe_name
-
     comparisons = _comparisons(options)
-    start_tensorflow(1)  # as in the workers, so that a classifier trained here is one of theirs
-    configs = shard(unique_configs(comparisons), *options.shard)
-    paths = StudyPaths(str(options.data_dir), str(options.models_dir), options.stand_ins)
+    vl.start_tensorflow(1)  # as in the workers, so that a classifier trained here is one of theirs
+    configs = vl.study.shard(vl.study.unique_configs(comparisons), *options.shard)
+    paths = vl.study.StudyPaths(str(options.data_dir), str(options.models_dir), options.stand_ins)
     if options.dry_run:
-        print(estimate(configs, paths, options.jobs))
+        print(vl.study.estimate(configs, paths, options.jobs))
         return 0
     own = options.data or options.dataset
     if own:  # one error, and not one a cell
         paths.load(unique_configs(comparisons)[0])
     out = options.out or Path("images/study") / (safe_name(Path(own)) if own else options.preset)
     ensure_writable(out)
-    settings = {"n_jobs": options.jobs, "evaluation": STUDY_EVALUATION, "progress": True}
+    settings = {"evaluation": vl.study.STUDY_EVALUATION, "progress": True, **dataclasses.asdict(paths)}
     try:
-        table = run_study(configs, **settings, **dataclasses.asdict(paths))
+        table = vl.run_study(configs, n_jobs=options.jobs, **settings)
     except BrokenProcessPool:
         return _fail("a worker was killed, perhaps for memory: run the command again with --jobs 1", 1)
     if options.shard == (1, 1):
-        print(write_report(table, comparisons, out))
+        print(vl.study.write_report(table, comparisons, out))
     else:
         print("this part is done; when all are, the same command without --shard writes table and figures")
     return 0 if (table["status"] == "finished").all() else 1
@@ -263,17 +242,15 @@ def _study(options) -> int:
 
 def _comparisons(options) -> dict[str, list[TrainConfig]]:
     """Return what a study compares: a preset, or sizes and betas on the user's choice of data."""
-    from vae_lib.study.grids import preset_comparisons, sweep
-
-    names = ("latent_dim", "beta", "seeds", *_SHARED)
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    given = _chosen(options, ("latent_dim", "beta", "seeds", *_SHARED))
+    given = {name: value for name, value in given.items() if value is not None}
     if options.data is None and options.dataset is None:
         if given:
             raise InputError(f"--{next(iter(given))} needs --data or --dataset: a preset has its own")
-        return preset_comparisons(options.preset)
+        return vl.study.preset_comparisons(options.preset)
     sizes, betas = (given.pop(name, [_FIELDS[name]["default"]]) for name in ("latent_dim", "beta"))
     n_seeds = given.pop("seeds", 3)
-    return sweep(TrainConfig(dataset=_dataset(options), **given), sizes, betas, n_seeds)
+    return vl.study.sweep(TrainConfig(dataset=_dataset(options), **given), sizes, betas, n_seeds)
 
 
 def _labels(run, label: str | None, n: int) -> list[int] | None:
@@ -285,40 +262,35 @@ def _labels(run, label: str | None, n: int) -> list[int] | None:
         return None
     if label is None:
         return [i % n_classes for i in range(n)]
-    if label in names:
-        return n * [names.index(label)]
-    if not label.isascii() or not label.isdigit() or int(label) >= n_classes:
+    labels = {str(i): i for i in range(n_classes)} | {name: i for i, name in enumerate(names)}
+    if label not in labels:
         known = f", or one of {', '.join(names)}" if names else ""
         raise InputError(f"--label must be from 0 to {n_classes - 1}{known}; received {label}")
-    return n * [int(label)]
+    return n * [labels[label]]
 
 
 def _dataset(options) -> str:
     """Return what to train on: a name or a path, with `./` before a path that is spelt like a name."""
-    from vae_lib.data.loading import known_name
-
     if options.data is None:
         return options.dataset
-    mistakable = known_name(options.data) and Path(options.data).exists()
+    mistakable = vl.data.known_name(options.data) and Path(options.data).exists()
     return f"./{options.data}" if mistakable else options.data
 
 
 def _load(config: TrainConfig, options):
-    from vae_lib.data.loading import load_dataset
-
     settings = {"image_size": config.image_size, "skip_bad": options.skip_bad}
-    return load_dataset(config.dataset, options.data_dir, **settings)
+    return vl.load_dataset(config.dataset, options.data_dir, **settings)
+
+
+def _chosen(options, names) -> dict:
+    return {name: getattr(options, name) for name in names}
 
 
 def _find(options):
-    from vae_lib.training.run import load_run
-
     path = Path(options.run)
-    return load_run(path if path.is_dir() or len(path.parts) > 1 else options.models_dir / path)
+    return vl.load_run(path if path.is_dir() or len(path.parts) > 1 else options.models_dir / path)
 
 
 def _print_scores(table, source: str) -> None:
-    from vae_lib.evaluation.metric_table import as_text
-
     seeds = "; ± is a 95 % interval over evaluation seeds" if table["half_width"].notna().any() else ""
-    print(f"test images of {source}{seeds}\n\n{as_text(table)}\n")
+    print(f"test images of {source}{seeds}\n\n{vl.evaluation.as_text(table)}\n")
