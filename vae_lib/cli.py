@@ -225,7 +225,7 @@ def _study(options) -> int:
         return 0
     own = options.data or options.dataset
     if own:  # one error, and not one a cell
-        paths.load(unique_configs(comparisons)[0])
+        paths.load(vl.study.unique_configs(comparisons)[0])
     out = options.out or Path("images/study") / (safe_name(Path(own)) if own else options.preset)
     ensure_writable(out)
     settings = {"evaluation": vl.study.STUDY_EVALUATION, "progress": True, **dataclasses.asdict(paths)}

@@ -143,9 +143,7 @@ class ImageDataset:
             "image_shape": list(self.image_shape),
             "n_classes": len(self.class_names),
             "class_names": list(self.class_names),
-            "n_train": len(self.x_train),
-            "n_val": len(self.x_val),
-            "n_test": len(self.x_test),
+            **{f"n_{part}": len(getattr(self, f"x_{part}")) for part in PARTS},
         }
 
     def subset(

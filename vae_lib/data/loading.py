@@ -17,22 +17,13 @@ from vae_lib.utils.files import safe_name
 
 NAMES = tuple(TITLES)
 
-CLASS_NAMES = {
-    "mnist": tuple("0123456789"),
-    "fashion_mnist": (
-        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-    ),
-    "cifar10": (
-        *("airplane", "automobile", "bird", "cat", "deer"),
-        *("dog", "frog", "horse", "ship", "truck"),
-    ),
-}
+_CLOTHES = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot".split(",")
+_THINGS = "airplane automobile bird cat deer dog frog horse ship truck".split()
+CLASS_NAMES = {"mnist": "0123456789", "fashion_mnist": _CLOTHES, "cifar10": _THINGS}
 
 STAND_INS = {"mnist": "digits", "fashion_mnist": "sprites", "cifar10": "color_sprites"}
 
 SPRITES_SEED = 0
-
 N_SPRITES_TRAIN, N_SPRITES_TEST = 20_000, 4_000  # training includes validation
 
 
