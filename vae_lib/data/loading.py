@@ -18,10 +18,15 @@ from vae_lib.utils.files import safe_name
 NAMES = tuple(TITLES)
 
 CLASS_NAMES = {
-    "mnist": "0123456789",
-    "fashion_mnist": ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat")
-    + ("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-    "cifar10": ("airplane", "automobile", "bird", "cat", "deer") + ("dog", "frog", "horse", "ship", "truck"),
+    "mnist": tuple("0123456789"),
+    "fashion_mnist": (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+    "cifar10": (
+        *("airplane", "automobile", "bird", "cat", "deer"),
+        *("dog", "frog", "horse", "ship", "truck"),
+    ),
 }
 
 STAND_INS = {"mnist": "digits", "fashion_mnist": "sprites", "cifar10": "color_sprites"}
