@@ -60,8 +60,10 @@ def score_table(rows: Iterable[Mapping]) -> pd.DataFrame:
         score = dict(zip(SCORE, identifiers, strict=True)) | {"note": values["note"].iloc[0]}
         if len(values) > 1 and np.ptp(values["value"]) == 0:  # then without the rounding of a mean
             score["value"], score["half_width"] = values["value"].iloc[0], 0.0
-        else:
+        elif np.isfinite(values["value"]).all():
             score["value"], score["half_width"] = mean_interval(values["value"])
+        else:
+            score["value"], score["half_width"] = values["value"].mean(), math.nan
         if not math.isfinite(score["value"]) and not score["note"]:
             score |= {"value": math.nan, "half_width": math.nan, "note": f"left out: it is {score['value']}"}
         metric = METRICS[score["metric"]]

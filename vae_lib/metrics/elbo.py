@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from vae_lib.metrics.shapes import check_shapes
+from vae_lib.metrics.shapes import check_finite, check_shapes
 
 _BLOCK_ELEMENTS = 2**18  # pairs (i, j) held at once by `aggregate_posterior`: 2 MB, stays in the cache
 
@@ -34,7 +34,8 @@ def bits_per_dim(nats: ArrayLike, n_dims: int) -> float | np.ndarray:
     """
     if n_dims < 1:
         raise ValueError(f"`n_dims` must be at least 1; received {n_dims}. Pass height * width * channels.")
-    return np.asarray(nats, dtype=np.float64)[()] / (n_dims * np.log(2.0))
+    (nats,) = check_finite(nats=np.asarray(nats, dtype=np.float64))
+    return nats[()] / (n_dims * np.log(2.0))
 
 
 # --- Rate -----------------------------------------------------------------------------------------------
@@ -107,12 +108,12 @@ def gaussian_log_prob(z: ArrayLike, mean: ArrayLike, log_var: ArrayLike) -> np.n
             f"`z`, `mean`, `log_var` must broadcast to (..., latent_dim); received {z.shape}, {mean.shape}, "
             f"{log_var.shape}. Insert the sample axis into the parameters with `[:, None, :]`."
         )
-    return _normal_log_density(z, mean, log_var).sum(axis=-1)
+    return _normal_log_density(*check_finite(z=z, mean=mean, log_var=log_var)).sum(axis=-1)
 
 
 def log_mean_exp(log_weights: ArrayLike, axis: int = -1) -> np.ndarray:
     """Log of the mean of exp(log_weights) along `axis`, without overflow."""
-    log_weights = np.asarray(log_weights, dtype=np.float64)
+    (log_weights,) = check_finite(log_weights=np.asarray(log_weights, dtype=np.float64))
     return special.logsumexp(log_weights, axis=axis) - np.log(log_weights.shape[axis])
 
 

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from vae_lib.metrics.shapes import check_finite
+
 _BLOCK = 256  # images that are float64 at once
 
 
@@ -14,6 +16,7 @@ def _squared_error(x: ArrayLike, reconstruction: ArrayLike) -> np.ndarray:
             f"`x` and `reconstruction` must be images of one shape (n, ...); received {x.shape} and "
             f"{reconstruction.shape}. Pass both as (n, height, width, channels)."
         )
+    check_finite(x=x, reconstruction=reconstruction)
     blocks = [slice(i, i + _BLOCK) for i in range(0, len(x), _BLOCK)]
     squares = (np.square(np.subtract(x[rows], reconstruction[rows], dtype=np.float64)) for rows in blocks)
     return np.concatenate([square.reshape(len(square), -1).mean(axis=1) for square in squares])

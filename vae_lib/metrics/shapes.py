@@ -1,11 +1,11 @@
-"""The one check of shapes that every metric makes of its arguments."""
+"""The one check of shapes, and of NaN and infinity, that every metric makes of its arguments."""
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 
 def check_shapes(remedy: str, dtype: DTypeLike = None, **arrays: tuple[ArrayLike, str]) -> list[np.ndarray]:
-    """Return the arrays, or raise a ValueError that names them all unless their shapes fit together.
+    """Return the arrays, or raise a ValueError unless their shapes fit together and all values are finite.
 
     Args:
         remedy: What to pass instead: the end of the message.
@@ -28,4 +28,16 @@ def check_shapes(remedy: str, dtype: DTypeLike = None, **arrays: tuple[ArrayLike
         expected = expected.replace(">=", " >= ")
         received = ", ".join(f"{name} {array.shape}" for name, array in found.items())
         raise ValueError(f"Expected {expected}, none of them empty; received {received}. {remedy}")
-    return list(found.values())
+    return check_finite(**found)
+
+
+def check_finite(**arrays: np.ndarray) -> list[np.ndarray]:
+    """Return the arrays, or raise a ValueError that names the first with NaN or infinite values.
+
+    One NaN would otherwise pass through comparisons and sorting, and end as a number that means nothing.
+    """
+    for name, array in arrays.items():
+        bad = array.size - np.isfinite(array).sum() if array.dtype.kind in "fc" else 0
+        if bad:
+            raise ValueError(f"`{name}` has {bad:,} of {array.size:,} values that are NaN or infinite.")
+    return list(arrays.values())
