@@ -331,3 +331,70 @@ def test_help_and_wrong_arguments_answer_in_under_half_a_second(arguments):
         run_alone(*arguments)
         seconds.append(time.perf_counter() - began)
     assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", "RUN", "--dat", "x"),
+        ("train", "--dataset", "digits", "--latent", "4"),
+        ("sample", "RUN", "--num", "3"),
+        ("study", "--pre", "smoke"),
+    ],
+)
+def test_a_part_of_an_option_is_an_unknown_option(run, words):
+    code, out, err = run(*words)
+    assert code == 2 and out == "" and err.count("\n") == 1 and "unrecognized arguments" in err
+
+
+@pytest.fixture
+def faces(tmp_path, rng, monkeypatch):
+    """A folder of images in the working directory, and a run that was trained on it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for i in range(40):
+        (tmp_path / "faces").mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8), dtype="uint8")).save(tmp_path / "faces" / f"{i}.png")
+    return tmp_path / "faces"
+
+
+def test_every_spelling_of_a_data_set_is_one_run(run, faces):
+    words = [*QUICK[:-2], "--batch_size", 16, "--verbose", 0]
+    for spelling in ("faces", "faces/", "./faces", faces, "~/faces"):
+        assert run("train", "--data", spelling, *words)[0] == 0
+    assert len([path for path in (faces.parent / "models").iterdir()]) == 1
+    for spelling in ("digits", "Digits", "DIGITS"):
+        assert run("train", "--dataset", spelling, *QUICK, "--verbose", 0)[0] == 0
+    assert len([path for path in (faces.parent / "models").iterdir()]) == 2
+
+
+def test_images_that_were_moved_are_found_with_data_and_proved_by_their_fingerprint(run, faces, rng):
+    assert run("train", "--data", "faces", *QUICK[:-2], "--batch_size", 16, "--verbose", 0)[0] == 0
+    name = run_in(faces.parent / "models").name
+    faces.rename(faces.parent / "elsewhere")
+    code, _, err = run("encode", name)
+    assert code == 2 and err.count("\n") == 1 and "--data PATH" in err
+    code, out, err = run("encode", name, "--data", "elsewhere")
+    assert code == 0 and "codes of 33 train" in out, err
+    Image.fromarray(rng.integers(0, 256, (8, 8), dtype="uint8")).save(faces.parent / "elsewhere" / "0.png")
+    code, _, err = run("encode", name, "--data", "elsewhere")
+    assert code == 2 and "are not those" in err and err.count("\n") == 1
+
+
+def test_a_run_is_found_beside_a_folder_of_its_name(trained, run, tmp_path, monkeypatch):
+    models_dir, _, _ = trained
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / run_in(models_dir).name).mkdir()
+    code, _, err = run("sample", run_in(models_dir).name, "--models_dir", models_dir, "--num_samples", 1)
+    assert code == 0, err
+
+
+def test_a_file_or_an_ascii_terminal_gets_lines_it_can_hold(tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "KERAS_BACKEND": "torch", "HOME": str(tmp_path)}
+    (tmp_path / ".keras").mkdir()
+    settings = {"backend": "jax", "image_data_format": "channels_first", "floatx": "float16"}
+    (tmp_path / ".keras" / "keras.json").write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "vae_lib", "train", "--dataset", "digits", *QUICK]
+    command += ["--models_dir", str(tmp_path / "models")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0 and "\b" not in done.stdout and len(done.stdout) < 3000, done.stderr

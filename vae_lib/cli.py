@@ -4,7 +4,9 @@
 """
 
 import argparse
+import contextlib
 import dataclasses
+import os
 import re
 import sys
 import time
@@ -19,7 +21,10 @@ from vae_lib.utils.signals import Terminated
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports a bad option in one line."""
+    """Reports a bad option in one line, and takes no part of an option's name for the whole."""
+
+    def __init__(self, **settings):
+        super().__init__(allow_abbrev=False, **settings)
 
     def error(self, message: str):
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
@@ -27,6 +32,9 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; return its exit code: 0, 1 for a run that diverged, 2 for bad input."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):  # not a stream of text
+            stream.reconfigure(errors="replace")  # a terminal that has no ± shows a question mark
     options = make_parser().parse_args(list(map(_underscored, sys.argv[1:] if argv is None else argv)))
     try:
         with warnings.catch_warnings():
@@ -135,14 +143,16 @@ def make_parser() -> argparse.ArgumentParser:
     fields = [name for name in _FIELDS if name != "dataset"]
     text = "train a VAE; an unfinished run is resumed, a finished one is not trained twice"
     add(_train, text, ("dataset", "data"), *fields, "skip_bad", "name", "fresh", "threads", "verbose")
+    moved = {"help": "where the run's images are now, if they were moved"}
     text = "score a run on the test images; write a table, a JSON file and figures"
-    add(_evaluate, text, "run", "num_samples", "quick", "skip_bad", "out")
+    add(_evaluate, text, "run", "data", "num_samples", "quick", "skip_bad", "out", data=moved)
     names = ("run", "num_samples", "temperature", "draw", "label", "seed", "out")
     changes = {"num_samples": _option("images to generate", 16), "seed": _option("seed of the draws", 0)}
     changes["out"] = {"help": "folder for the images [images/RUN/samples]"}
     add(_sample, "generate images from the prior", *names, **changes)
     text = "write the codes of all images, z_mean and z_log_var, to an .npz file"
-    add(_encode, text, "run", "skip_bad", "out", out={"help": "folder for codes.npz [images/RUN]"})
+    out = {"help": "folder for codes.npz [images/RUN]"}
+    add(_encode, text, "run", "data", "skip_bad", "out", data=moved, out=out)
     text = "train and score the cells of a study that are not done yet; write its table and figures"
     names = (("preset", "dataset", "data"), "latent_dim", "beta", "seeds", *_SHARED)
     changes = {name: {"default": None} for name in _SHARED}
@@ -157,9 +167,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _train(options) -> int:
     config = TrainConfig(**_chosen(options, _FIELDS) | {"dataset": _dataset(options)})
-    data = _load(config, options)
+    data = _load(config.dataset, config, options)
     vl.start_tensorflow(options.threads)
     began = time.time()
+    if options.verbose == 1 and not sys.stdout.isatty():
+        options.verbose = 2  # a bar would fill a file with backspaces
     run = vl.train(config, data, **_chosen(options, ("models_dir", "name", "fresh", "verbose")))
     rows = vl.evaluation.training_scores(run.metrics, ["test"])
     _print_scores(vl.evaluation.score_table(rows), run.data["source"])
@@ -203,11 +215,15 @@ def _encode(options) -> int:
 def _run_and_images(options):
     """Start TensorFlow; return a run, the data set that it was trained on, and the folder to write."""
     run = _find(options)
-    data = _load(run.config, options)
+    try:
+        data = _load(options.data or run.config.dataset, run.config, options)
+    except InputError as error:
+        moved = "" if options.data else f"; if the images of {run.name} were moved, --data PATH finds them"
+        raise InputError(f"{error}{moved}") from None
     if data.subset(n_train=run.config.n_train).fingerprint() != run.data["fingerprint"]:
         raise InputError(
             f"the images of {run.config.dataset!r} ({data.source}) are not those that {run.name} was trained "
-            f"on ({run.data['source']}): restore those, or train again"
+            f"on ({run.data['source']}): restore those, say where they are with --data PATH, or train again"
         )
     vl.start_tensorflow()
     return run, data, options.out or Path("images") / run.name
@@ -270,16 +286,24 @@ def _labels(run, label: str | None, n: int) -> list[int] | None:
 
 
 def _dataset(options) -> str:
-    """Return what to train on: a name or a path, with `./` before a path that is spelt like a name."""
-    if options.data is None:
-        return options.dataset
-    mistakable = vl.data.known_name(options.data) and Path(options.data).exists()
-    return f"./{options.data}" if mistakable else options.data
+    """Return what to train on, in one spelling: it is part of the run's name.
+
+    That of a path is relative to the working directory if it lies inside, with `./` before one that is spelt
+    like a known name.
+    """
+    given = options.dataset if options.data is None else options.data
+    path = os.path.abspath(os.path.expanduser(given))
+    name = vl.data.known_name(given)
+    if name and (options.data is None or not os.path.exists(path)):
+        return name
+    inside = os.path.commonpath([path, os.getcwd()]) == os.getcwd() and os.path.exists(path)
+    path = os.path.relpath(path) if inside else path if os.path.exists(path) else given
+    return f"./{path}" if vl.data.known_name(path) else path
 
 
-def _load(config: TrainConfig, options):
+def _load(dataset: str, config: TrainConfig, options):
     settings = {"image_size": config.image_size, "skip_bad": options.skip_bad}
-    return vl.load_dataset(config.dataset, options.data_dir, **settings)
+    return vl.load_dataset(dataset, options.data_dir, **settings)
 
 
 def _chosen(options, names) -> dict:
@@ -287,8 +311,10 @@ def _chosen(options, names) -> dict:
 
 
 def _find(options):
-    path = Path(options.run)
-    return vl.load_run(path if path.is_dir() or len(path.parts) > 1 else options.models_dir / path)
+    """Return the run of that path or name; another folder of the name is none."""
+    paths = options.models_dir / options.run, Path(options.run)
+    found = [path for path in paths if (path / "config.json").is_file()]
+    return vl.load_run(found[0] if found else paths[len(Path(options.run).parts) > 1])
 
 
 def _print_scores(table, source: str) -> None:

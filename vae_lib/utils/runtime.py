@@ -19,8 +19,12 @@ def start_tensorflow(threads: int | None = None):
         The module.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever a keras.json or the environment says
     with _silenced_stderr():
+        import keras
         import tensorflow as tf
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
     if threads:
         with contextlib.suppress(RuntimeError):  # it runs already, on the threads it was started with
             tf.config.threading.set_intra_op_parallelism_threads(threads)
