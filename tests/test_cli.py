@@ -83,7 +83,8 @@ def test_evaluate_writes_table_json_and_figures(trained, run, tmp_path):
     metrics = json.loads((models_dir / name / "metrics.json").read_text())
     assert written["source"] == "embedded digits (scikit-learn)" and written["split"] == "test"
     assert written["scores"].items() <= metrics.items()  # the same numbers as at the end of training
-    rows = {(row["metric"], row["target"]): row for row in written["scorecard"]}
+    scorecard = json.loads((tmp_path / "a b" / "scorecard.json").read_text())
+    rows = {(row["metric"], row["target"]): row for row in scorecard["scores"]}
     assert rows["frechet_distance", "real"]["value"] > 0 and "left out" in out
     figures = {path.stem for path in (tmp_path / "a b").glob("*.png")}
     assert figures == {
@@ -96,15 +97,18 @@ def test_evaluate_writes_table_json_and_figures(trained, run, tmp_path):
 def test_quick_takes_the_scores_of_the_training_s_end_and_no_classifier(trained, tmp_path):
     models_dir, _, _ = trained
     before = sorted(models_dir.iterdir())
+    (tmp_path / "scorecard.json").write_text("of a full evaluation")
     words = ["evaluate", run_in(models_dir), "--models_dir", models_dir, "--quick", "--out", tmp_path]
     code, out, err = run_alone(*words)
     assert (code, err) == (0, "") and "bits/dim (lower is better)" in out
     assert sorted(models_dir.iterdir()) == before
-    assert "scorecard" not in json.loads((tmp_path / "evaluation.json").read_text())
+    assert "bits_per_dim_test" in json.loads((tmp_path / "evaluation.json").read_text())["scores"]
+    assert (tmp_path / "scorecard.json").read_text() == "of a full evaluation"
 
 
 def test_sample_writes_images_of_the_data_s_size(trained, run, tmp_path):
     models_dir, _, _ = trained
+    (tmp_path / "sample_0007.png").write_text("of an earlier call")
     code, _, err = run("sample", run_in(models_dir), "--num-samples", 3, "--out", tmp_path, "--draw")
     assert (code, err) == (0, "")
     pictures = sorted(tmp_path.glob("sample_*.png"))

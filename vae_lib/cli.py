@@ -187,7 +187,7 @@ def _evaluate(options) -> int:
     run, data, out = _run_and_images(options)
     models_dir = None if options.quick else options.models_dir
     _print_scores(vl.evaluation.write_report(run, data, out, options.num_samples, models_dir), data.source)
-    print(f"figures and evaluation.json: {out}")
+    print(f"figures and scores: {out}")
     return 0
 
 

@@ -48,3 +48,10 @@ def test_latent_organisation_warns_of_distances_and_names_code_and_perplexity():
     assert caption.startswith("z_mean of 60 images") and "distances are not distances" in caption
     assert texts(figure.legends[0]) == ["a", "b", "c"]
     assert all(ax.get_legend() is None for ax in figure.axes)
+
+
+def test_classes_with_dollars_are_named_as_they_are():
+    points, labels = embedding()
+    ax = plot_embedding(points, labels, class_names=("Ba$$in", "$0-$10", "c"), title="from $5 to $6")
+    ax.figure.draw_without_rendering()
+    assert {"Ba$$in", "$0-$10", "c"} <= set(texts(ax.figure))

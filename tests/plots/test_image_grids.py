@@ -6,6 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from tests.support.figures import images, ticks, title
 from vae_lib.plots import image_grids
+from vae_lib.plots.save import save_figure
 
 
 def canvas(figure) -> np.ndarray:
@@ -142,3 +143,11 @@ def test_traversal_names_the_latents_in_the_order_given():
     np.testing.assert_array_equal(cell(figure, (16, 16), 1, 2, 1), x[1, 2, ..., 0])
     with pytest.raises(ValueError, match="with 1 dims"):
         image_grids.traversal_grid(x, dims=(3,), **keywords)
+
+
+def test_names_with_dollars_are_drawn_as_they_are(tmp_path):
+    names = ["Ba$$in", "$0-$10"]
+    figure = image_grids.conditional_grid(images(2, 3, 8, 8, 1), names, title="from $5 to $6")
+    assert ticks(figure.axes[0], "y") == names
+    save_figure(figure, "grid", directory=tmp_path)  # drawing them as formulas would fail
+    assert "$0-$10" in (tmp_path / "grid.svg").read_text(encoding="utf-8")

@@ -37,8 +37,9 @@ def write_report(
     Args:
         run: A finished run.
         data: The images it was trained on.
-        out: Folder for `evaluation.json`, reconstructions, samples, interpolation, latent space, curves, and
-            what labels or factors allow: samples by class, and what latents know of factors.
+        out: Folder for `evaluation.json`, the scores that training ends with; `scorecard.json`, all others;
+            reconstructions, samples, interpolation, latent space, curves, and what labels or factors allow:
+            samples by class, and what latents know of factors.
         num_samples: Images in each figure.
         models_dir: Where the data set's classifier is kept, or None for the quick scores alone.
 
@@ -54,12 +55,13 @@ def write_report(
     quick = evaluate(vae, data.x_test, context.labels("test"))
     scores = {f"{name}_test": value for name, value in quick.items()}
     facts = {"run": run.name, "source": data.source, "split": "test", "seed": run.config.seed}
-    content, table = {**facts, "scores": scores}, score_table(training_scores(scores, ["test"]))
+    write_json(out / "evaluation.json", {**facts, "scores": scores})
+    table = score_table(training_scores(scores, ["test"]))
     if models_dir is not None:
         classifier = load_classifier(data, models_dir, verbose=1) if has_classes(data) else None
         table = scorecard(vae, data.subset(n_train=run.config.n_train), classifier)
-        content["scorecard"] = records(table)
-    write_json(out / "evaluation.json", content)
+        content = {**facts, "evaluation": context.config.to_dict(), "scores": records(table)}
+        write_json(out / "scorecard.json", content)
     with figure_style():
         for name, figure in _figures(run, context, num_samples).items():
             save_figure(figure, name, directory=out, metadata=facts)
@@ -130,6 +132,8 @@ def write_samples(
     ensure_writable(out)
     y, options = labels and np.array(labels), {"seed": seed, "temperature": temperature}
     images = run.model().sample(n, y, draw=draw, **options)
+    for old in out.glob("sample_[0-9][0-9][0-9][0-9].png"):  # of other settings: they are not mixed
+        old.unlink()
     for i, image in enumerate(images):
         atomic_write(out / f"sample_{i:04d}.png", lambda path, x=image: path.write_bytes(encode(x, "PNG")))
     figure = image_grids.sample_grid(images, kind="draw from p(x|z)" if draw else "decoder mean")

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -195,6 +196,7 @@ def _in_rows(images: np.ndarray, n_cols: int) -> np.ndarray:
     return np.concatenate([images, white]).reshape(-1, n_cols, *images.shape[1:])
 
 
+@mpl.rc_context({"text.parse_math": False})  # a class may be called $0-$10
 def _mosaic_figure(
     images: np.ndarray,
     *,
