@@ -52,6 +52,7 @@ $(VENV)/.study: $(REQUIREMENTS)
 	@echo "installing into $(VENV), which takes a few minutes ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(INSTALL) -r $(REQUIREMENTS)
+	@$(INSTALL) --no-deps -e .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.study pyproject.toml

@@ -237,11 +237,16 @@ def _study(options) -> int:
     configs = vl.study.shard(vl.study.unique_configs(comparisons), *options.shard)
     paths = vl.study.StudyPaths(str(options.data_dir), str(options.models_dir), options.stand_ins)
     if options.dry_run:
-        print(vl.study.estimate(configs, paths, options.jobs))
+        try:
+            print(vl.study.estimate(configs, paths, options.jobs))
+        except vl.data.UnavailableError as error:
+            raise InputError(f"{error}, or let one stand in for it with --stand_ins") from None
         return 0
     own = options.data or options.dataset
     if own:  # one error, and not one a cell
-        paths.load(vl.study.unique_configs(comparisons)[0])
+        data = paths.load(vl.study.unique_configs(comparisons)[0])
+        for config in configs:
+            vl.training.check_fit(config, data)
     out = options.out or Path("images/study") / (safe_name(Path(own)) if own else options.preset)
     ensure_writable(out)
     settings = {"evaluation": vl.study.STUDY_EVALUATION, "progress": True, **dataclasses.asdict(paths)}
@@ -274,7 +279,9 @@ def _labels(run, label: str | None, n: int) -> list[int] | None:
     n_classes, names = run.data["n_classes"], run.data.get("class_names", [])
     if not run.config.conditional:
         if label is not None:
-            raise InputError(f"--label needs a conditional model; {run.name} was trained without labels")
+            raise InputError(
+                f"--label needs a conditional model; {run.name} was trained without: train with --conditional"
+            )
         return None
     if label is None:
         return [i % n_classes for i in range(n)]

@@ -117,7 +117,7 @@ class TrainConfig(_Options):
     anneal_epochs: float = _number(0.0, "epochs until beta is reached (linear), or of one cycle (cyclical)")
     width: int = _integer(16, "channels of the first convolution; later ones have up to 8 x width", high=512)
     dense_units: int = _integer(256, "units of each dense layer", high=65_536)
-    image_size: int | None = _integer(None, "side that images of a folder are resized to", high=MAX_SIDE)
+    image_size: int | None = _integer(None, "side that images of a folder are resized to", MIN_SIDE, MAX_SIDE)
     n_train: int | None = _integer(None, "train on the first n images, else on all")
     seed: int = _integer(0, "seed of weights, order and noise", low=0, high=2**31 - 1)
 

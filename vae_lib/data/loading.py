@@ -82,6 +82,11 @@ def load_dataset(
         return load_folder(path, data_dir / ".cache", name or safe_name(path), source, size, skip_bad)
     elif name:
         arrays, source = find_named(name, data_dir, download=download)
+    elif path.is_file():
+        raise InputError(
+            f"{str(name_or_path)!r} is a file of a kind that is not read: give a folder of images, or "
+            "an .npz file; np.savez('images.npz', x_train=images) writes one from an array"
+        )
     else:
         raise InputError(
             f"no data set {str(name_or_path)!r}: neither a known name ({', '.join(NAMES)}) nor the path of a "

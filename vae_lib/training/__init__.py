@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submodules=["checkpoint"],
     submod_attrs={
-        "trainer": ["train", "DivergenceError"],
+        "trainer": ["train", "check_fit", "DivergenceError"],
         "annealing": ["annealed_beta"],
         "scores": ["evaluate"],
         "run": ["Run", "load_run", "make_vae"],

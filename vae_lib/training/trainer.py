@@ -81,7 +81,7 @@ def train(
         data = load_dataset(config.dataset, data_dir, image_size=config.image_size)
     if config.n_train is not None and config.n_train < len(data.x_train):
         data = data.subset(n_train=config.n_train)
-    _check_fit(config, data)
+    check_fit(config, data)
     name = config.run_name(data.fingerprint()) if name is None else name
     directory = Path(models_dir) / check_run_name(name)
     run = Run(directory)
@@ -101,15 +101,16 @@ def train(
     return run
 
 
-def _check_fit(config: TrainConfig, data: ImageDataset) -> None:
-    """Raise InputError if these images are too few for the config, or lack the labels that it needs."""
-    if config.batch_size > len(data.x_train):
-        raise InputError(
-            f"batch_size must not exceed the {len(data.x_train)} training images of {data.name}; "
-            f"received {config.batch_size}: choose --batch_size {min(16, len(data.x_train))}, say"
-        )
+def check_fit(config: TrainConfig, data: ImageDataset) -> None:
+    """Raise InputError if these images lack the labels that the config needs, or are too few for it."""
     if config.conditional and data.y_train is None:
         raise InputError(f"conditional needs labels, and {data.source} has none: put images in class folders")
+    n = min(len(data.x_train), config.n_train or len(data.x_train))
+    if config.batch_size > n:
+        raise InputError(
+            f"batch_size must not exceed the {n} training images of {data.name}; "
+            f"received {config.batch_size}: choose --batch_size {min(16, n)}, say"
+        )
 
 
 def _claim(run: Run, config: TrainConfig, data: ImageDataset) -> None:
