@@ -111,6 +111,24 @@ def test_a_cycle_that_the_run_would_break_off_is_refused():
         TrainConfig(annealing="cyclical", epochs=9, anneal_epochs=4)
 
 
+def test_linear_annealing_rises_evenly_and_stays():
+    config = TrainConfig(beta=4.0, annealing="linear", anneal_epochs=2)
+    betas = [config.beta_at(step, 5) for step in range(15)]
+    np.testing.assert_allclose(betas[:11], np.linspace(0, 4, 11))
+    assert betas[11:] == [4.0] * 4
+
+
+def test_cyclical_annealing_rises_over_half_of_each_cycle():
+    config = TrainConfig(beta=2.0, annealing="cyclical", anneal_epochs=2)
+    betas = [config.beta_at(step, 4) for step in range(16)]
+    np.testing.assert_allclose(betas[:8], [0, 0.5, 1, 1.5, 2, 2, 2, 2])
+    assert betas[8:] == betas[:8]
+
+
+def test_without_annealing_beta_is_beta():
+    assert TrainConfig(beta=3.0).beta_at(0, 10) == 3.0
+
+
 def test_numbers_of_numpy_are_numbers():
     config = TrainConfig(latent_dim=np.int64(8), beta=np.float32(4))
     assert config == TrainConfig(latent_dim=8, beta=4.0) and json.dumps(config.to_dict())

@@ -50,13 +50,6 @@ def _flag(text: str):
     return _option(False, text, bool, "true or false", lambda value: isinstance(value, bool))
 
 
-def _path(default: str, text: str):
-    def fits(value):
-        return isinstance(value, str) and value.strip()
-
-    return _option(default, text, str, "a name or a path", fits)
-
-
 def _documented(cls):
     """Append the fields and their help texts to a class's docstring."""
     lines = (f"        {field.name}: {field.metadata['help']}." for field in dataclasses.fields(cls))
@@ -97,8 +90,12 @@ class _Options:
 class TrainConfig(_Options):
     """One experiment: everything that its result depends on, in values that JSON can hold."""
 
-    dataset: str = _path(
-        "fashion_mnist", "mnist, fashion_mnist, cifar10, digits, sprites, color_sprites, or a path"
+    dataset: str = _option(
+        "fashion_mnist",
+        "mnist, fashion_mnist, cifar10, digits, sprites, color_sprites, or a path",
+        str,
+        "a name or a path",
+        lambda value: isinstance(value, str) and value.strip(),
     )
     latent_dim: int = _integer(16, "size of z", high=4096)
     beta: float = _number(1.0, "weight of the rate (KL) in the loss; 0 gives a plain autoencoder")
@@ -126,9 +123,6 @@ class TrainConfig(_Options):
         super().__post_init__()
         check_binarize(self.binarize, self.likelihood)
         check_prior(self.prior, self.latent_dim)
-        self._check_annealing()
-
-    def _check_annealing(self) -> None:
         if self.annealing == "none" and self.anneal_epochs:
             raise InputError(
                 f"anneal_epochs is {self.anneal_epochs} but annealing is 'none': choose linear or cyclical"
@@ -162,10 +156,25 @@ class TrainConfig(_Options):
 
     def difference(self, other: "TrainConfig") -> str:
         """Return the fields that differ, as `name: mine -> other's`, or an empty string."""
-        mine, others = self.to_dict(), other.to_dict()
-        return ", ".join(
-            f"{name}: {mine[name]} -> {others[name]}" for name in mine if mine[name] != others[name]
-        )
+        pairs = zip(self.to_dict().items(), other.to_dict().values(), strict=True)
+        return ", ".join(f"{name}: {mine} -> {theirs}" for (name, mine), theirs in pairs if mine != theirs)
+
+    def beta_at(self, step: int, steps_per_epoch: int) -> float:
+        """Return the weight of the rate at a training step; it is low while the decoder learns to use z.
+
+        It rises evenly from 0: `linear`, once; `cyclical`, over the first half of each cycle.
+
+        Args:
+            step: Gradient steps taken so far.
+            steps_per_epoch: Gradient steps of an epoch.
+        Source: Bowman et al. 2016, arXiv:1511.06349 (linear); Fu et al. 2019, arXiv:1903.10145 (cyclical).
+        """
+        if self.annealing == "none":
+            return self.beta
+        length = self.anneal_epochs * steps_per_epoch
+        if self.annealing == "linear":
+            return self.beta * min(1.0, step / length)
+        return self.beta * min(1.0, 2.0 * (step % length) / length)
 
     def run_name(self, data_fingerprint: str) -> str:
         """Return `<dataset>-z16-b4-s0-<hash8>`; the hash covers config, data and results version."""

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from vae_lib.config import TrainConfig
 from vae_lib.training import trainer
-from vae_lib.training.annealing import annealed_beta
 from vae_lib.training.checkpoint import Checkpoint
 from vae_lib.training.run import Run, load_run
 from vae_lib.training.trainer import train
@@ -98,7 +97,7 @@ def test_annealing_sets_beta_by_the_step_and_validates_at_the_full_one(digits, t
     config = dataclasses.replace(TINY, beta=4.0, epochs=3, annealing=annealing, anneal_epochs=1.5)
     run = train(config, digits, models_dir=tmp_path, verbose=0)
     steps = -(-len(digits.x_train) // 256)
-    last = [annealed_beta(steps * (epoch + 1) - 1, 4.0, annealing, 1.5 * steps) for epoch in range(3)]
+    last = [config.beta_at(steps * (epoch + 1) - 1, steps) for epoch in range(3)]
     np.testing.assert_allclose(run.history["beta"], last, rtol=1e-6)
     history = run.history
     np.testing.assert_allclose(

@@ -7,7 +7,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submodules=["checkpoint"],
     submod_attrs={
         "trainer": ["train", "check_fit", "DivergenceError"],
-        "annealing": ["annealed_beta"],
         "scores": ["evaluate"],
         "run": ["Run", "load_run", "make_vae"],
     },

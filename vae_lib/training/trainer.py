@@ -16,7 +16,6 @@ import tensorflow as tf
 from vae_lib.config import RESULTS_VERSION, TrainConfig
 from vae_lib.data.dataset import ImageDataset
 from vae_lib.data.loading import load_dataset
-from vae_lib.training.annealing import annealed_beta
 from vae_lib.training.checkpoint import Checkpoint
 from vae_lib.training.run import Run, check_run_name, lock_run, make_vae, reset_run
 from vae_lib.training.scores import evaluate
@@ -79,8 +78,7 @@ def train(
     """
     if data is None:
         data = load_dataset(config.dataset, data_dir, image_size=config.image_size)
-    if config.n_train is not None and config.n_train < len(data.x_train):
-        data = data.subset(n_train=config.n_train)
+    data = data.subset(n_train=config.n_train)
     check_fit(config, data)
     name = config.run_name(data.fingerprint()) if name is None else name
     directory = Path(models_dir) / check_run_name(name)
@@ -201,7 +199,8 @@ class TrainingLoop:
         for i in range(start, self.steps_per_epoch):
             rows = order[i * self.config.batch_size : (i + 1) * self.config.batch_size]
             self.callbacks.on_train_batch_begin(i)
-            self._set_beta()
+            if self.config.annealing != "none":
+                self.vae.beta.assign(self.config.beta_at(self.step, self.steps_per_epoch))
             if i == start or self.has_callbacks:  # callbacks may have drawn from the same noise
                 self.vae.reseed(self.config.seed, self.step)
             values = _finite(self.train_step(self._batch("train", rows)))
@@ -239,12 +238,6 @@ class TrainingLoop:
         """Gather images, with labels if the model takes them, as `fit` would hand them to a step."""
         x, y = self.data.images_and_labels(part)
         return (x[rows], y[rows]) if self.config.conditional else (x[rows],)
-
-    def _set_beta(self) -> None:
-        if self.config.annealing != "none":
-            steps = self.config.anneal_epochs * self.steps_per_epoch
-            beta = annealed_beta(self.step, self.config.beta, self.config.annealing, steps)
-            self.vae.beta.assign(beta)
 
     def _variables(self) -> dict[str, keras.Variable]:
         """Return the variables that a checkpoint holds, by name."""
