@@ -121,7 +121,8 @@ class TrainConfig(_Options):
     def __post_init__(self):
         """Check every field, and which of them go together."""
         super().__post_init__()
-        check_binarize(self.binarize, self.likelihood)
+        if self.binarize and self.likelihood != "bernoulli":  # of 8-bit pixels
+            raise InputError(f"binarize needs likelihood bernoulli; received {self.likelihood!r}")
         check_prior(self.prior, self.latent_dim)
         if self.annealing == "none" and self.anneal_epochs:
             raise InputError(
@@ -188,12 +189,6 @@ def check_prior(prior: str, latent_dim: int) -> None:
     """Refuse a flow over a single latent: each of its couplings moves one half of z by the other."""
     if prior == "flow" and latent_dim < 2:
         raise InputError(f"prior 'flow' needs latent_dim of at least 2; received {latent_dim}")
-
-
-def check_binarize(binarize: bool, likelihood: str) -> None:
-    """Refuse binary pixels under a likelihood of 8-bit ones."""
-    if binarize and likelihood != "bernoulli":
-        raise InputError(f"binarize needs likelihood bernoulli; received {likelihood!r}")
 
 
 def fits_model(height: int, width: int, channels: int = 1) -> bool:

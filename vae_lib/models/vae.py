@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from vae_lib.config import TrainConfig, check_binarize
+from vae_lib.config import TrainConfig
 from vae_lib.latent_space import interpolate
 from vae_lib.models.likelihoods import get_likelihood
 from vae_lib.models.networks import Sampling, initialize, make_decoder, make_encoder
@@ -51,14 +51,13 @@ class VAE(keras.Model):
         **kwargs,
     ):
         arguments = {k: v for k, v in locals().items() if k not in ("self", "kwargs", "__class__")}
-        for name in TrainConfig.__dataclass_fields__.keys() & arguments.keys():
-            TrainConfig.check(name, arguments[name])
+        options = TrainConfig.__dataclass_fields__.keys() & arguments.keys()
+        TrainConfig(**{name: arguments[name] for name in options})  # refuses values that are not allowed
         super().__init__(**kwargs)
         self.arguments = arguments
         self.image_shape = tuple(image_shape)
         self.latent_dim, self.num_classes, self.binarize = latent_dim, num_classes, binarize
         self.likelihood, self.prior = get_likelihood(likelihood), make_prior(prior, latent_dim)
-        check_binarize(binarize, likelihood)
         self.encoder = self.new_encoder(network, width, dense_units)
         shape, n_params = self.image_shape, self.likelihood.params_per_channel
         self.decoder = make_decoder(shape, latent_dim, network, width, dense_units, n_params, num_classes)
