@@ -29,6 +29,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from vae_lib.metrics.shapes import check_shapes
 
+_VOTES = 2000  # of the FactorVAE score, in either half of the rows
+
 
 def _check_table(
     codes: ArrayLike, factors: ArrayLike, min_variance: float, min_factors: int = 1
@@ -180,12 +182,7 @@ def _concentration(importance: np.ndarray) -> np.ndarray:
 
 
 def factor_vae_score(
-    codes: ArrayLike,
-    factors: ArrayLike,
-    batch_size: int = 64,
-    n_votes: int = 2000,
-    min_variance: float = 1e-2,
-    seed: int = 0,
+    codes: ArrayLike, factors: ArrayLike, batch_size: int = 64, min_variance: float = 1e-2, seed: int = 0
 ) -> float:
     """Accuracy with which the code that varies least names the factor that was held fixed.
 
@@ -199,7 +196,6 @@ def factor_vae_score(
         codes: Posterior means, shape (n, latent_dim), latent_dim at least 2.
         factors: Integer categories, shape (n, n_factors), at least two that vary.
         batch_size: Rows behind one vote.
-        n_votes: Votes in either half.
         min_variance: Codes that vary no more than this count as constant.
         seed: Seed of the split and of the votes.
 
@@ -217,14 +213,12 @@ def factor_vae_score(
     codes = codes[:, deviation > 0.0] / deviation[deviation > 0.0]
     rng = np.random.default_rng(seed)
     halves = np.array_split(rng.permutation(len(codes)), 2)
-    counts, held_out = (_votes(codes[h], factors[h], batch_size, n_votes, rng) for h in halves)
+    counts, held_out = (_votes(codes[h], factors[h], batch_size, rng) for h in halves)
     majority = counts.argmax(axis=1)
-    return float(held_out[np.arange(len(majority)), majority].sum() / n_votes)
+    return float(held_out[np.arange(len(majority)), majority].sum() / _VOTES)
 
 
-def _votes(
-    codes: np.ndarray, factors: np.ndarray, batch_size: int, n_votes: int, rng: np.random.Generator
-) -> np.ndarray:
+def _votes(codes: np.ndarray, factors: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:
     """Count the votes of every code for every factor, shape (latent_dim, n_factors)."""
     groups = [
         [rows for value in np.unique(factor) if len(rows := np.flatnonzero(factor == value)) >= batch_size]
@@ -236,7 +230,7 @@ def _votes(
             f"{batch_size} for {len(codes)} rows. Pass more rows, or a batch_size of at least 2 but smaller."
         )
     counts = np.zeros((codes.shape[1], factors.shape[1]), dtype=np.int64)
-    for fixed in rng.integers(len(groups), size=n_votes):
+    for fixed in rng.integers(len(groups), size=_VOTES):
         group = groups[fixed][rng.integers(len(groups[fixed]))]
         rows = rng.choice(group, size=batch_size, replace=False)
         counts[codes[rows].var(axis=0).argmin(), fixed] += 1

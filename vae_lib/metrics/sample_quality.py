@@ -117,7 +117,7 @@ def _share_inside(points: np.ndarray, support: np.ndarray, n_neighbors: int) -> 
 
 def nearest_neighbours(
     samples: ArrayLike, train: ArrayLike, test: ArrayLike, quantile: float = 0.01
-) -> dict[str, np.ndarray | float]:
+) -> dict[str, np.ndarray]:
     """Look for copies: samples nearer to a training image than held-out images ever are.
 
     The distance of test images to the training set is what new images of this distribution look like. A
@@ -135,8 +135,7 @@ def nearest_neighbours(
         index: Nearest training image of each sample, shape (n,).
         distance: Distance to it, Euclidean, shape (n,).
         test_distance: The same for the held-out images, shape (k,).
-        copied: Whether the sample counts as copied, bool, shape (n,).
-        copied_share: Mean of `copied`, to be compared with `quantile`.
+        copied: Whether the sample counts as copied, bool, shape (n,); compare its mean with `quantile`.
 
     Raises:
         ValueError: If the shapes do not fit or `quantile` is outside (0, 1).
@@ -150,10 +149,4 @@ def nearest_neighbours(
     index, distance = pairwise_distances_argmin_min(samples, train)
     _, test_distance = pairwise_distances_argmin_min(test, train)
     copied = distance <= np.quantile(test_distance, quantile)
-    return {
-        "index": index,
-        "distance": distance,
-        "test_distance": test_distance,
-        "copied": copied,
-        "copied_share": float(copied.mean()),
-    }
+    return {"index": index, "distance": distance, "test_distance": test_distance, "copied": copied}
