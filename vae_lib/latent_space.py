@@ -129,7 +129,7 @@ def attribute_direction(z: np.ndarray, has_attribute: np.ndarray) -> np.ndarray:
 def fit_mixture_prior(
     z_train: np.ndarray, z_val: np.ndarray, n_components: tuple[int, ...] = (1, 5, 10, 20, 50), seed: int = 0
 ) -> GaussianMixture:
-    """Fit a Gaussian mixture to codes after training; its size is chosen by validation.
+    """Fit a Gaussian mixture, of full covariances, to codes after training; its size is chosen by validation.
 
     Args:
         z_train: Codes drawn from q(z|x) of training images, shape (n, latent_dim).
@@ -141,8 +141,5 @@ def fit_mixture_prior(
         The mixture with the highest mean log-density of `z_val`.
     Source: Ghosh et al. 2020, arXiv:1903.12436 (ex-post density estimation).
     """
-    fits = [
-        GaussianMixture(k, covariance_type="full", reg_covar=1e-4, random_state=seed).fit(z_train)
-        for k in n_components
-    ]
+    fits = [GaussianMixture(k, reg_covar=1e-4, random_state=seed).fit(z_train) for k in n_components]
     return max(fits, key=lambda mixture: mixture.score(z_val))

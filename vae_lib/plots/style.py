@@ -23,8 +23,7 @@ COLORS = (
 )
 GREY = "#6b6b6b"
 
-_FILE = Path(__file__).with_name("figures.mplstyle")
-_STYLE = mpl.rc_params_from_file(_FILE, use_default_template=False)
+_STYLE = mpl.rc_params_from_file(Path(__file__).with_name("figures.mplstyle"), use_default_template=False)
 _STYLE["axes.prop_cycle"] = mpl.cycler(color=COLORS)
 
 
@@ -51,9 +50,9 @@ def is_number(value: object) -> bool:
     return isinstance(value, Number) and not isinstance(value, bool)
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float, **options) -> Figure:
     """Make a figure of this size in inches, closed at once: notebooks display it, pyplot does not keep it."""
-    figure = plt.figure(figsize=(width, height))
+    figure = plt.figure(figsize=(width, height), **options)
     plt.close(figure)
     return figure
 
