@@ -198,8 +198,12 @@ def _load_pixels(
     for folder in folders:
         if cached := _open_cache(folder / stem, len(files)):
             return cached
-    folder = next(filter(_is_writable, folders), None)
-    if folder is None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+            break
+    else:
         raise InputError(f"no cache folder can be written, tried {[*map(str, folders)]}; make one writable")
     npy, meta = folder / f"{stem}.npy", {}
 
@@ -236,15 +240,6 @@ def _temporary_cache() -> Path:
         folder.mkdir(mode=0o700)
     foreign = folder.exists() and folder.stat().st_uid != user
     return Path(tempfile.mkdtemp(prefix="vae_lib-cache-")) if foreign else folder
-
-
-def _is_writable(folder: Path) -> bool:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-        return True
-    except OSError:
-        return False
 
 
 def _decode_all(

@@ -1,6 +1,7 @@
 """load_dataset: every data set of the study by name, and your own images by path."""
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,10 +112,8 @@ def load_or_stand_in(name: str, data_dir: str | os.PathLike = "data", **options)
     if known not in STAND_INS:
         return load_dataset(name, data_dir, **options)
     if os.environ.get("VAE_EMBEDDED_ONLY", "0") in ("", "0"):
-        try:
+        with suppress(UnavailableError):
             return load_dataset(name, data_dir, **options)
-        except UnavailableError:
-            pass
     data = load_dataset(STAND_INS[known], data_dir)
     source = f"stand-in for {known}: {data.source}"
     return replace(data, source=source, title=f"{title_of(known)} stand-in")

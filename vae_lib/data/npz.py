@@ -96,12 +96,8 @@ def _to_pixels(what: str, values: np.ndarray) -> np.ndarray:
 
 
 def _to_labels(what: str, values: np.ndarray, n: int) -> np.ndarray:
-    if (
-        values.shape not in ((n,), (n, 1))
-        or values.dtype.kind not in "ui"
-        or values.min() < 0
-        or values.max() > 9999
-    ):
+    fits = values.shape in ((n,), (n, 1)) and values.dtype.kind in "ui"
+    if not fits or values.min() < 0 or values.max() > 9999:
         raise InputError(
             f"{what}: {values.dtype} labels of shape {values.shape}; "
             f"give {n:,} integers from 0 to at most 9999, one for each image"
