@@ -8,7 +8,6 @@ complete; the last two are kept, so a damaged disk block costs one checkpoint an
 import json
 import logging
 import os
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,16 +43,15 @@ class Checkpoint:
         """
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / f"step-{self.step:08d}"
-        temporary = (
-            folder / ".writing"
-        )  # always the same name, so that remains of a killed process are overwritten
+        temporary = folder / ".writing"  # one name: what a killed process left is overwritten
         shutil.rmtree(temporary, ignore_errors=True)
         try:
             with name_file_in_errors(target):
                 temporary.mkdir()
                 np.savez(temporary / "arrays.npz", **self.arrays)
-                _write(temporary / "state.json", {"step": self.step, **self.state})
-                _write(temporary / "manifest.json", {name: sha256_of(temporary / name) for name in _FILES})
+                state, manifest = temporary / "state.json", temporary / "manifest.json"
+                state.write_text(json.dumps({"step": self.step, **self.state}))
+                manifest.write_text(json.dumps({name: sha256_of(temporary / name) for name in _FILES}))
                 for path in [*temporary.iterdir(), temporary]:
                     sync(path)
                 if target.exists():  # a damaged one of the same step
@@ -72,9 +70,8 @@ class Checkpoint:
             try:
                 return cls._load(path)
             except (OSError, ValueError, KeyError) as error:
-                _logger.warning(
-                    "checkpoint %s is damaged (%s): falling back to the one before", path.name, error
-                )
+                message = "checkpoint %s is damaged (%s): falling back to the one before"
+                _logger.warning(message, path.name, error)
         return None
 
     @classmethod
@@ -91,9 +88,4 @@ class Checkpoint:
 
 def _folders(folder: Path) -> list[Path]:
     """Return the checkpoint folders, newest first."""
-    found = folder.iterdir() if folder.is_dir() else []
-    return sorted((path for path in found if re.fullmatch(r"step-\d{8,}", path.name)), reverse=True)
-
-
-def _write(path: Path, content: dict) -> None:
-    path.write_text(json.dumps(content), encoding="utf-8")
+    return sorted((path for path in folder.glob("step-*") if path.name[5:].isdigit()), reverse=True)

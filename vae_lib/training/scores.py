@@ -29,7 +29,5 @@ def evaluate(vae, x: np.ndarray, y: np.ndarray | None = None) -> dict[str, float
     if vae.likelihood.has_bits_per_dim:
         scores["bits_per_dim"] = vae.likelihood.bits_per_dim(-scores["elbo"], vae.image_shape)
     reconstruction = vae.reconstruct(x, y)
-    scores["mse"] = mse(x, reconstruction)
-    scores["psnr"] = psnr(x, reconstruction)
-    scores["n"] = len(x)
+    scores |= {"mse": mse(x, reconstruction), "psnr": psnr(x, reconstruction), "n": len(x)}
     return {name: value for name, value in scores.items() if math.isfinite(value)}
