@@ -105,7 +105,7 @@ def find_named(name: str, data_dir: Path, *, download: bool = True) -> tuple[Arr
     raise UnavailableError(
         f"{name} is not available: {'; '.join(tried)}. Put {name}.npz into {str(data_dir)!r}"
         + (", or run `apt-get install dataset-fashion-mnist`" if name == "fashion_mnist" else "")
-        + ", or use an embedded set: digits, sprites, color_sprites"
+        + ", or use an embedded set: digits, sprites, color_sprites; a study takes one with --stand_ins"
     )
 
 

@@ -100,11 +100,7 @@ def sort_configs(configs: Iterable[TrainConfig]) -> list[TrainConfig]:
 
 
 def shard(configs: Iterable[TrainConfig], number: int, n_shards: int) -> list[TrainConfig]:
-    """Return the `number`-th of `n_shards` disjoint parts of a study, counted from 1, for a job array.
-
-    Raises:
-        InputError: If there is no such part.
-    """
+    """Return the `number`-th of `n_shards` disjoint parts of a study, counted from 1, for a job array."""
     if not 1 <= number <= n_shards:
         allowed = f"1/{n_shards} to {n_shards}/{n_shards}"
         raise InputError(f"shard must be from {allowed}; received {number}/{n_shards}")

@@ -1,4 +1,8 @@
-"""Summaries: what the notebook says of its figures, in sentences written from the tables behind them."""
+"""Summaries: what the notebook says of its figures, in sentences written from the tables behind them.
+
+Tables of runs have a row per run, as `results.by_run` returns them; those of bits and accuracies, which the
+notebook makes, have the columns that the function names.
+"""
 
 import pandas as pd
 
@@ -6,12 +10,7 @@ from vae_lib.study.comparisons import compare_settings
 
 
 def summarize_bits(bits: pd.DataFrame) -> str:
-    """Compare what a dimension costs under the VAE and under a lossless coder.
-
-    Args:
-        bits: Columns `data set`, `model` ("VAE, shown", "WebP" and, if it was of these pixels, "VAE, study")
-            and `bits`.
-    """
+    """Compare what a dimension costs under the VAE and under a lossless coder."""
     lines = []
     for name, rows in bits.groupby("data set", sort=False):
         found = rows.groupby("model")["bits"].mean()
@@ -25,11 +24,7 @@ def summarize_bits(bits: pd.DataFrame) -> str:
 
 
 def summarize_codes(accuracy: pd.DataFrame) -> str:
-    """Say how often neighbours among codes name the class, against raw pixels and a PCA.
-
-    Args:
-        accuracy: Index (data set, what the reader sees), column `10-NN`, a share.
-    """
+    """Say how often neighbours among codes name the class, against raw pixels and a PCA."""
     lines = []
     for name, rows in accuracy["10-NN"].groupby(level=0, sort=False):
         found = rows.droplevel(0)
@@ -43,11 +38,7 @@ def summarize_codes(accuracy: pd.DataFrame) -> str:
 
 
 def summarize_latent_size(runs: pd.DataFrame) -> str:
-    """Say where bits per dimension are lowest, and what they are at both ends.
-
-    Args:
-        runs: A row per run, with the columns `data set`, `latent_dim` and `bits_per_dim_test`.
-    """
+    """Say where bits per dimension are lowest, and what they are at both ends."""
     lines = []
     for name, rows in runs.groupby("data set", sort=False):
         bits = rows.groupby("latent_dim")["bits_per_dim_test"].mean()
@@ -61,11 +52,7 @@ def summarize_latent_size(runs: pd.DataFrame) -> str:
 
 
 def summarize_beta(runs: pd.DataFrame) -> str:
-    """Say at which beta the bound is best, and what becomes of rate, detail and classes along the sweep.
-
-    Args:
-        runs: A row per run, with the columns `data set`, `beta` and the test scores.
-    """
+    """Say at which beta the bound is best, and what becomes of rate, detail and classes along the sweep."""
     lines = []
     for name, rows in runs.groupby("data set", sort=False):
         mean = rows.groupby("beta").mean(numeric_only=True)
@@ -83,11 +70,7 @@ def summarize_beta(runs: pd.DataFrame) -> str:
 
 
 def summarize_disentanglement(runs: pd.DataFrame) -> str:
-    """Say what becomes of MIG and of active latents, and how far seeds of one beta lie apart.
-
-    Args:
-        runs: A row per run, with the columns `beta`, `mig_z_mean` and `active_units_z_mean`.
-    """
+    """Say what becomes of MIG and of active latents, and how far seeds of one beta lie apart."""
     by_beta = runs.groupby("beta")
     mig, active = by_beta["mig_z_mean"], by_beta["active_units_z_mean"].mean()
     low, high, widest = active.index[0], mig.mean().idxmax(), (mig.max() - mig.min()).idxmax()
@@ -99,11 +82,7 @@ def summarize_disentanglement(runs: pd.DataFrame) -> str:
 
 
 def summarize_priors(runs: pd.DataFrame) -> str:
-    """Say how near draws from each prior come to real images.
-
-    Args:
-        runs: A row per run of one data set, with the columns `data set`, `prior` and the Fréchet distances.
-    """
+    """Say how near draws from each prior come to real images."""
     columns = ["frechet_distance_sample_model", "frechet_distance_sample_mixture"]
     means = runs.groupby("prior")[columns].mean()
     normal, flow = means.loc["normal"], means.loc["flow"]
@@ -115,11 +94,7 @@ def summarize_priors(runs: pd.DataFrame) -> str:
 
 
 def summarize_labels(runs: pd.DataFrame) -> str:
-    """Say what telling the label does to the codes, and how often the class asked for is what comes.
-
-    Args:
-        runs: A row per run, with the columns `conditional` and the test scores.
-    """
+    """Say what telling the label does to the codes, and how often the class asked for is what comes."""
     means = runs.groupby("conditional")[["knn_accuracy_z_mean", "linear_probe_accuracy_z_mean"]].mean()
     (knn, probe), (knn_given, probe_given) = means.loc[False], means.loc[True]
     judged = runs[runs["conditional"]]["classifier_accuracy_mean_model"].mean()

@@ -87,11 +87,7 @@ def safe_name(path: Path) -> str:
 
 
 def ensure_writable(folder: Path) -> None:
-    """Make a folder and see that it can be written, before any long work.
-
-    Raises:
-        InputError: If it cannot.
-    """
+    """Make a folder, and raise InputError if it cannot be written, before any long work."""
     probe = folder / ".probe"
     try:
         folder.mkdir(parents=True, exist_ok=True)
