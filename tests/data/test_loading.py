@@ -191,8 +191,10 @@ def test_unknown_names_and_paths(name, tmp_path, monkeypatch):
 
 def test_a_file_that_is_no_data_set(tmp_path):
     (tmp_path / "x.txt").write_text("x")
-    with pytest.raises(InputError, match=r"x\.txt.*nor the path of a folder"):
+    with pytest.raises(InputError, match=r"x\.txt.*not read: give a folder.*np\.savez"):
         load_dataset(tmp_path / "x.txt")
+    with pytest.raises(InputError, match=r"y\.txt.*nor the path of a folder.*spelling"):
+        load_dataset(tmp_path / "y.txt")
 
 
 @pytest.mark.parametrize("size", [0, 7, 129, -28, 28.0, "28", (28,), (28, 28, 3), (28, 300), True])
