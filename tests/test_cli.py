@@ -129,6 +129,7 @@ def test_encode_writes_the_codes_of_all_images_with_their_labels(trained, run, t
 
 def test_a_run_that_was_finished_before_says_so(trained, run):
     models_dir, first, _ = trained
+    assert "train 1,457, val 161, test 179 images of 8x8x1; 10 classes: 0 178, 1 182, " in first
     again = run("train", "--dataset", "digits", *QUICK, "--models-dir", models_dir, "--verbose", 0)
     assert again[0] == 0 and "finished before" in again[1] and "finished before" not in first
 
@@ -142,6 +143,16 @@ def test_a_class_is_asked_for_by_name_or_number(label, index):
     for wrong in ("Shoe", "4", "-1", "1.0", "²", ""):
         with pytest.raises(InputError, match="from 0 to 3, or one of hat, shoe, bag, 0; received"):
             _labels(made, wrong, 3)
+
+
+def test_classes_named_by_numbers_and_accents_in_either_spelling():
+    made = SimpleNamespace(data={"n_classes": 2}, config=SimpleNamespace(conditional=True))
+    made.data["class_names"] = ["3", "5"]
+    assert _labels(made, "5", 2) == [1, 1]
+    with pytest.raises(InputError, match="--label must be one of 3, 5; received 0"):
+        _labels(made, "0", 2)
+    made.data["class_names"] = ["caf\u00e9", "tea"]
+    assert _labels(made, "cafe\u0301", 1) == _labels(made, "caf\u00e9", 1) == [0]
 
 
 def test_a_folder_that_has_the_name_of_a_known_data_set_is_the_folder(tmp_path, run, rng, monkeypatch):

@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from unicodedata import normalize
 
 import vae_lib as vl
 from vae_lib.config import STUDIES, TrainConfig
@@ -169,6 +170,8 @@ def _train(options) -> int:
     config = TrainConfig(**_chosen(options, _FIELDS) | {"dataset": _dataset(options)})
     data = _load(config.dataset, config, options)
     vl.start_tensorflow(options.threads)
+    vl.training.check_fit(config, data)
+    print(f"{data.source}: {data.summary()}", flush=True)
     began = time.time()
     if options.verbose == 1 and not sys.stdout.isatty():
         options.verbose = 2  # a bar would fill a file with backspaces
@@ -282,11 +285,13 @@ def _labels(run, label: str | None, n: int) -> list[int] | None:
         return None
     if label is None:
         return [i % n_classes for i in range(n)]
-    labels = {str(i): i for i in range(n_classes)} | {name: i for i, name in enumerate(names)}
-    if label not in labels:
-        known = f", or one of {', '.join(names)}" if names else ""
-        raise InputError(f"--label must be from 0 to {n_classes - 1}{known}; received {label}")
-    return n * [labels[label]]
+    numbered = bool(names) and all(map(str.isdecimal, names))  # then 3 is a name, and not a position
+    labels = {} if numbered else {str(i): i for i in range(n_classes)}
+    labels |= {normalize("NFC", name): i for i, name in enumerate(names)}
+    if normalize("NFC", label) not in labels:
+        known = [f"from 0 to {n_classes - 1}"] * (not numbered) + [f"one of {', '.join(names)}"] * bool(names)
+        raise InputError(f"--label must be {', or '.join(known)}; received {label}")
+    return n * [labels[normalize("NFC", label)]]
 
 
 def _dataset(options) -> str:

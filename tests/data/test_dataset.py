@@ -142,3 +142,11 @@ def test_arrays_in_memory_make_a_data_set(rng):
         from_arrays(x - 1)
     with pytest.raises(InputError, match="labels for one of"):
         from_arrays(x, y, x)
+
+
+def test_the_classes_are_the_labels_that_there_are():
+    images = np.zeros((8, 8, 8), np.uint8)
+    data = from_arrays(images, np.array([3, 5] * 4), images[:2], np.array([9, 3]))
+    assert data.class_names == ("3", "5", "9") and data.y_test.tolist() == [2, 0]
+    assert sorted([*data.y_train, *data.y_val]) == [0] * 4 + [1] * 4
+    assert from_arrays(images, np.arange(1, 9)).class_names == tuple("12345678")

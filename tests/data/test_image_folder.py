@@ -132,6 +132,52 @@ def test_images_beside_the_split_or_outside_of_classes_give_a_warning(root):
         assert load(root).y_train is None
 
 
+def test_other_spellings_of_the_parts_and_folders_of_a_file_server(root):
+    train = fill(root / "training" / "cat", 10) | fill(root / "training" / "dog", 10, 10)
+    test = fill(root / "testing" / "cat", 4, 40) | fill(root / "testing" / "dog", 3, 44)
+    fill(root / "@eaDir" / "cat", 3, 80), fill(root / "training" / "@eaDir", 3, 90)
+    images = load(root)
+    found = parts(images)
+    assert found[0] | found[1] == train and found[2] == test and images.class_names == ("cat", "dog")
+    assert images.summary() == (
+        "train 18, val 2, test 7 images of 12x10x3; 2 classes: cat 14, dog 13; val held out of train"
+    )
+
+
+def test_classes_with_numbers_for_names_are_in_the_order_of_numbers(root):
+    for k in range(11):
+        fill(root / str(k), 3, 3 * k)
+    assert load(root).class_names == tuple(map(str, range(11)))
+    fill(root / "other", 3, 50)
+    assert load(root).class_names[:3] == ("0", "1", "10")
+
+
+def test_files_of_other_endings_and_of_none_are_known_by_their_content(root):
+    expected = fill(root, 20, shape=(12, 10))
+    for i, extension in enumerate((".pgm", ".PPM", ".pnm", "")):
+        pixels = noise(100 + i, (12, 10))
+        Image.fromarray(pixels).save(root / f"netpbm{i}{extension}", "PNG" if not extension else "PPM")
+        expected.add(pixels.tobytes())
+    Image.fromarray(noise(200, (12, 10))).save(root / "photo.jfif", "JPEG")
+    (root / "LICENSE").write_text("no image")
+    (root / "photo.heic").write_bytes(b"no image")
+    images = load(root)
+    assert expected < set.union(*parts(images)) and sum(counts(images)) == 25
+    assert images.summary().endswith("files passed over: 1 without an ending, 1 .heic")
+    assert images.source == "folder, JPEG files"
+
+
+def test_more_than_a_tenth_passed_over_is_a_warning(root):
+    fill(root, 27)
+    for i in range(3):
+        (root / f"{i}.heic").touch()
+        load(root)
+    (root / "table.csv").touch()
+    with pytest.warns(UserWarning, match=r"4 of 31 files are passed over \(3 .heic, 1 .csv\); read are bmp"):
+        load(root)
+
+
+@pytest.mark.filterwarnings("ignore:.*passed over")
 def test_other_files_hidden_files_and_a_folder_named_like_an_image(root):
     fill(root, 4)
     (root / "notes.txt").write_text("no image")

@@ -73,6 +73,7 @@ class ImageDataset:
         class_names: The name of each label; empty without labels.
         factors_train: Index of each factor's value, int64 (n, k), or None.
         factor_names: The name of each factor; empty without factors.
+        reading: Of a folder, which parts were held out and what was passed over, for `summary`.
         pixels_sha256: Hash of the bytes of all images, if it is already known.
         title: Name for captions; by default the usual spelling of `name`.
     """
@@ -90,6 +91,7 @@ class ImageDataset:
     factors_val: np.ndarray | None = None
     factors_test: np.ndarray | None = None
     factor_names: tuple[str, ...] = ()
+    reading: str = ""
     pixels_sha256: str | None = None
     title: str = ""
 
@@ -133,6 +135,20 @@ class ImageDataset:
     def images_and_labels(self, part: str) -> tuple[np.ndarray, np.ndarray | None]:
         """Return x and y of `train`, `val` or `test`."""
         return getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
+
+    def summary(self) -> str:
+        """Return the sizes of the parts and the classes in one line, to be checked before training."""
+        parts = ", ".join(f"{part} {len(getattr(self, f'x_{part}')):,}" for part in PARTS)
+        facts = [f"{parts} images of {'x'.join(map(str, self.image_shape))}"]
+        if self.class_names:
+            labels = np.concatenate([self.y_train, self.y_val, self.y_test])
+            counts = np.bincount(labels, minlength=len(self.class_names))
+            shown = [f"{name} {n:,}" for name, n in zip(self.class_names, counts, strict=True)]
+            more = ["..."] if len(shown) > 10 else []
+            facts.append(f"{len(shown)} classes: {', '.join(shown[:10] + more)}")
+        else:
+            facts.append("no classes")
+        return "; ".join([*facts, self.reading]) if self.reading else "; ".join(facts)
 
     def describe(self) -> dict:
         """Return what a run records about its data, as a JSON-able dict."""
@@ -181,11 +197,11 @@ def from_arrays(
     Args:
         x_train: Images (n, height, width) or (n, height, width, channels): integers from 0 to 255, or floats
             in [0, 1].
-        y_train: Labels, integers from 0, (n,), or None.
+        y_train: Labels, integers from 0 to 9999, (n,), or None.
         x_test: Test images, or None.
         y_test: Their labels.
         name: Short name of the data set.
-        class_names: The name of each label; None takes numbers.
+        class_names: The name of each label, from 0; None takes the labels that there are, as numbers.
 
     Raises:
         InputError: If an array has a wrong shape, or values whose meaning is unclear.
@@ -210,10 +226,16 @@ def split_arrays(
     n, n_least = len(arrays["x_train"]), MIN_IMAGES - has_test
     if n < n_least:
         raise InputError(f"{name}: {n} training images; give at least {n_least}")
-    top = max((int(values.max()) for key, values in arrays.items() if key.startswith("y")), default=-1)
-    class_names = tuple(class_names or map(str, range(top + 1))) if top >= 0 else ()
-    if top >= len(class_names):
-        raise InputError(f"{name}: a label is {top}; {name} has the labels 0 to {len(class_names) - 1}")
+    labels = {key: values for key, values in arrays.items() if key.startswith("y")}
+    present = np.unique(np.concatenate([*labels.values()])) if labels else np.array([], int)
+    if not class_names:  # the classes are the labels that there are
+        class_names = tuple(map(str, present))
+        arrays = arrays | {key: np.searchsorted(present, values) for key, values in labels.items()}
+    elif labels and present[-1] >= len(class_names):
+        raise InputError(
+            f"{name}: a label is {present[-1]}; {name} has the labels 0 to {len(class_names) - 1}"
+        )
+    class_names = tuple(class_names) if labels else ()
     parts = {
         f"{field}_{part}": arrays[f"{field}_train"][rows]
         for part, rows in split_rows(n, test=not has_test).items()

@@ -20,7 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vae_lib.config import fits_model
 
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 
 Size = tuple[int, int]  # height, width
 
@@ -41,6 +41,17 @@ def strict_pillow() -> Iterator[None]:
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
+
+
+def has_image(path: Path) -> bool:
+    """Return whether a file begins like an image of a known format."""
+    try:
+        with strict_pillow(), Image.open(path, formats=_FORMATS):
+            return True
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        return True  # and `decode` says what is wrong with it
+    except Exception:  # decoders raise many types
+        return False
 
 
 def decode(path: Path, image_size: Size | None) -> Decoded | str:

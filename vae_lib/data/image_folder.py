@@ -1,11 +1,13 @@
 """A folder of images as a data set: one memory-mapped array, decoded once.
 
 Layout: `<root>/train/<class>/*` and `<root>/test/<class>/*`, with `val/` if there is one; or
-`<root>/<class>/*`; or `<root>/*`. Parts that are missing are held out of the training images.
+`<root>/<class>/*`; or `<root>/*`. `folder_layout` knows other spellings and nestings. Parts that are missing
+are held out of the training images.
 
-- Files are chosen by extension (`EXTENSIONS`, any case) and recognised by content. Hidden files and folders
-  are ignored. Symbolic links below the root are counted in a warning and not followed: they may leave the
-  folder, form a cycle, or show one image twice, in train and in test.
+- Files are chosen by extension (`EXTENSIONS`, any case), or by content if they have none, and recognised by
+  content. Other files are counted by kind, with a warning if they are more than a tenth. Hidden files and
+  folders are ignored. Symbolic links below the root are counted in a warning and not followed: they may leave
+  the folder, form a cycle, or show one image twice, in train and in test.
 - `image_file` says how a file becomes pixels. Of an animation the first frame is used, with a warning.
 - If all images are grey (by their mode) there is 1 channel, else 3.
 - Without an image size, all images must have the same one.
@@ -34,11 +36,14 @@ from tqdm import tqdm
 
 from vae_lib.config import MAX_SIDE, MIN_SIDE, fits_model
 from vae_lib.data.dataset import MIN_IMAGES, PARTS, ImageDataset, fixed_permutation, split_counts
-from vae_lib.data.image_file import Size, decode, strict_pillow
+from vae_lib.data.folder_layout import NO_CLASS, read_layout
+from vae_lib.data.image_file import Size, decode, has_image, strict_pillow
 from vae_lib.utils.errors import InputError
 from vae_lib.utils.files import atomic_write, safe_name, write_json
 
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+_JPEG = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
+_NETPBM = frozenset({".pbm", ".pgm", ".ppm", ".pnm"})
+EXTENSIONS = _JPEG | _NETPBM | {".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 
 _CACHE_VERSION = 2
 _BATCH = 256  # the most decoded images held in memory
@@ -76,7 +81,8 @@ def load_folder(
     Raises:
         InputError: If files cannot be read, sizes differ or cannot be used, or there are too few images.
     """
-    files = _arrange(_scan(root))
+    files, passed_over = _scan(root)
+    files = _arrange(files)
     pixels, meta = _load_pixels(root, files, image_size, cache_dir)
     bad = {i for i, _ in meta["bad"]}
     if bad and not skip_bad:
@@ -88,60 +94,62 @@ def load_folder(
     if meta["animated"]:
         _warn(root, f"{meta['animated']:,} files hold several frames; the first of each is used")
     files = [file for i, file in enumerate(files) if i not in bad]
-    if any(file.relative.lower().endswith((".jpg", ".jpeg")) for file in files):
+    if any(Path(file.relative).suffix.lower() in _JPEG for file in files):
         source += ", JPEG files"
     source += f", resized to {image_size[0]}x{image_size[1]}" if image_size else ""
     source += f", {len(bad):,} unreadable files skipped" if bad else ""
     labels, class_names = _labels(root, files)
-    fields = {}
+    given = {file.part for file in files}
+    held_out = [f"{part} held out of train" for part in PARTS if part not in given]
+    reading = held_out + [f"files passed over: {passed_over}"] * bool(passed_over)
+    fields = {"reading": "; ".join(reading)}
     for part, rows in _slices(root, files).items():
         fields[f"x_{part}"] = pixels[rows]
         fields[f"y_{part}"] = None if labels is None else labels[rows]
     return ImageDataset(name, source, **fields, class_names=class_names, pixels_sha256=meta["sha256"])
 
 
-def _scan(root: Path) -> list[_File]:
-    """List the image files below a folder in the order of their paths."""
+def _scan(root: Path) -> tuple[list[_File], str]:
+    """List the image files below a folder in the order of their paths; also count what is passed over."""
 
     def fail(error: OSError) -> None:
         raise InputError(f"{str(root)!r}: cannot be listed: {error}") from error
 
-    prefix, files, links = os.path.join(root, ""), [], []
+    prefix, files, links, others = os.path.join(root, ""), [], [], Counter()
     for folder, folders, names in os.walk(prefix, onerror=fail):  # which follows no links
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if name[0] != "." and name.lower() not in NO_CLASS]
         for path in (os.path.join(folder, name) for name in folders + names if not name.startswith(".")):
-            status = os.lstat(path)
+            status, extension = os.lstat(path), os.path.splitext(path)[1].lower()
             if stat.S_ISLNK(status.st_mode):
                 links.append(path)
-            elif stat.S_ISREG(status.st_mode) and os.path.splitext(path)[1].lower() in EXTENSIONS:
+            elif not stat.S_ISREG(status.st_mode):
+                continue
+            elif extension in EXTENSIONS or (not extension and has_image(Path(path))):
                 relative = path[len(prefix) :].replace(os.sep, "/")
                 files.append(_File(relative, status.st_size, status.st_mtime_ns))
+            else:
+                others[extension or "without an ending"] += 1
     if links:
         _warn(root, f"{len(links):,} symbolic links, such as {min(links)!r}, are not followed")
+    known = " ".join(sorted(extension[1:] for extension in EXTENSIONS))
+    counted = ", ".join(f"{n:,} {kind}" for kind, n in others.most_common(5))
     if not files:
-        known = " ".join(sorted(extension[1:] for extension in EXTENSIONS))
         beside = f" beside {len(links):,} symbolic links" if links else ""
+        beside += f", but other files ({counted})" if others else ""
         raise InputError(
             f"{str(root)!r}: no images found{beside}; give a folder with files of the types {known}"
         )
-    return _place(root, sorted(files, key=lambda file: file.relative))
+    if others.total() > (len(files) + others.total()) / 10:
+        n = len(files) + others.total()
+        _warn(root, f"{others.total():,} of {n:,} files are passed over ({counted}); read are {known}")
+    return _place(root, sorted(files, key=lambda file: file.relative)), counted
 
 
 def _place(root: Path, files: list[_File]) -> list[_File]:
-    """Read part and class from the paths.
-
-    A folder `train` is a part if `test` or `val` is beside it, or no other folder; otherwise it is a class.
-    """
-    split = [file.relative.split("/") for file in files]
-    tops = {names[0] for names in split if len(names) > 1}
-    has_parts = "train" in tops and (tops == {"train"} or not tops.isdisjoint(PARTS[1:]))
-    placed = []
-    for file, (*names, _) in zip(files, split, strict=True):
-        part = "train"
-        if has_parts:
-            part, *names = names or [""]
-        if part in PARTS:
-            placed.append(replace(file, part=part, label=names[0] if names else None))
+    """Note the part and class of each file; drop those that are in no part."""
+    places = read_layout([file.relative for file in files], repr(str(root)))
+    pairs = zip(files, places, strict=True)
+    placed = [replace(file, part=place[0], label=place[1]) for file, place in pairs if place]
     if len(placed) < len(files):
         _warn(root, f"{len(files) - len(placed):,} images outside of train, val and test are not used")
     return placed
@@ -179,8 +187,11 @@ def _labels(root: Path, files: list[_File]) -> tuple[np.ndarray | None, tuple[st
         if any(labels):
             _warn(root, "some images are in no class folder, so the data set has no labels")
         return None, ()
-    names, indices = np.unique(np.array(labels, object), return_inverse=True)
-    return indices.astype(np.int64), tuple(names)
+    names = sorted(set(labels))
+    if all(name.isdecimal() for name in names):
+        names.sort(key=int)
+    indices = {name: i for i, name in enumerate(names)}
+    return np.array([indices[label] for label in labels], np.int64), tuple(names)
 
 
 def _load_pixels(
