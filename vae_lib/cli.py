@@ -170,8 +170,6 @@ def _train(options) -> int:
     config = TrainConfig(**_chosen(options, _FIELDS) | {"dataset": _dataset(options)})
     data = _load(config.dataset, config, options)
     vl.start_tensorflow(options.threads)
-    vl.training.check_fit(config, data)
-    print(f"{data.source}: {data.summary()}", flush=True)
     began = time.time()
     if options.verbose == 1 and not sys.stdout.isatty():
         options.verbose = 2  # a bar would fill a file with backspaces

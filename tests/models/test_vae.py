@@ -295,3 +295,54 @@ def test_one_label_serves_all_images():
 def test_arguments_that_make_no_model_are_refused(options, words):
     with pytest.raises(InputError, match=words):
         small_vae(**options)
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "message"),
+    [
+        (np.full((4, 8, 8, 1), 200.0), {}, r"floats must lie in \[0, 1\]; received 200 to 200"),
+        (np.full((4, 8, 8, 1), -1.0), {}, r"floats must lie in \[0, 1\]; received -1 to -1"),
+        (np.full((4, 8, 8, 1), np.nan), {}, r"floats must lie in \[0, 1\]; received nan"),
+        (np.full((4, 8, 8, 1), 300), {}, r"integers must lie in \[0, 255\]; received 300 to 300"),
+        (np.full((4, 8, 8, 1), True), {}, "images must be uint8, or floats .* received bool"),
+        (np.zeros((0, 8, 8, 1)), {}, "no images: .*give at least one"),
+        (np.zeros((4, 9, 8, 1)), {}, "images must be of shape"),
+        (np.zeros((4, 8, 8, 1)), {"sample_weight": np.ones(4)}, "leave sample_weight and class_weight out"),
+    ],
+)
+def test_every_door_of_keras_says_what_encode_says(x, options, message):
+    vae = VAE((8, 8, 1), latent_dim=2, width=4, dense_units=8)
+    vae.compile("adam")
+    good, before = np.zeros((4, 8, 8, 1), "float32"), vae.get_weights()
+    doors = [
+        lambda: vae.fit(x, verbose=0, **options),
+        lambda: vae.fit(good, validation_data=(x, None, *options.values()), verbose=0),
+        lambda: vae.evaluate(x, verbose=0, **options),
+        lambda: vae.fit(tf.data.Dataset.from_tensors((x, None, 1.0) if options else x), verbose=0),
+        *([] if options else [lambda: vae.predict(x, verbose=0), lambda: vae.encode(x)]),
+    ]
+    if x.dtype.kind != "f" and not options:
+        doors.pop(3)  # of a Dataset only floats are looked at, since their range is what goes wrong
+    for door in doors:
+        with pytest.raises(InputError, match=message):
+            door()
+    assert all(map(np.array_equal, before, vae.get_weights()))
+
+
+def test_labels_that_do_not_fit_are_refused_by_fit_and_predict_names_the_way():
+    vae = VAE((8, 8, 1), latent_dim=2, width=4, dense_units=8, num_classes=3)
+    vae.compile("adam")
+    x = np.zeros((4, 8, 8, 1), "float32")
+    for y in (None, np.array([0, 1, 2, 3]), np.eye(3)[[0, 1, 2, 0]], np.zeros((4, 1), int)):
+        with pytest.raises(InputError, match="a conditional model needs labels y: 4 integers from 0 to 2"):
+            vae.fit(x, y, verbose=0)
+    with pytest.raises(InputError, match=r"use reconstruct\(x, y\)"):
+        vae.predict(x)
+
+
+def test_no_samples_are_an_empty_array_and_half_a_sample_is_refused():
+    vae = VAE((8, 8, 1), latent_dim=2, width=4, dense_units=8)
+    assert vae.sample(0).shape == vae.sample(0, draw=True).shape == (0, 8, 8, 1)
+    for n in (-1, 1.5, "2"):
+        with pytest.raises(InputError, match="whole number from 0; received"):
+            vae.sample(n)

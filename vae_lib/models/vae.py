@@ -16,6 +16,7 @@ from vae_lib.models.networks import Sampling, initialize, make_decoder, make_enc
 from vae_lib.models.priors import make_prior, normal_log_prob
 from vae_lib.utils.errors import InputError
 
+_NO_WEIGHTS = "every image counts alike: leave sample_weight and class_weight out"
 NOISE_SEED = 20_131_220  # scores of all models see the same noise
 
 
@@ -116,6 +117,51 @@ class VAE(keras.Model):
             return x
         return ops.cast(keras.random.uniform(ops.shape(x), seed=self.pixel_noise) < x, "float32")
 
+    def fit(self, x=None, y=None, *args, **kwargs):
+        """As `keras.Model.fit`, for images as `encode` takes them; weights of images are refused."""
+        self._check_fitting(x, y, **kwargs)
+        return super().fit(x, y, *args, **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        """As `keras.Model.evaluate`, for images as `encode` takes them; weights of images are refused."""
+        self._check_fitting(x, y, **kwargs)
+        return super().evaluate(x, y, *args, **kwargs)
+
+    def predict(self, x, *args, **kwargs):
+        """As `keras.Model.predict`, for images as `encode` takes them, without labels."""
+        if self.num_classes:
+            raise InputError(
+                "predict takes no labels, and a conditional model needs them: use reconstruct(x, y)"
+            )
+        self._check_images(x)
+        return super().predict(x, *args, **kwargs)
+
+    def _check_fitting(self, x, y, validation_data=None, sample_weight=None, class_weight=None, **_) -> None:
+        """Raise InputError for images, labels or weights that Keras would pass on and the model misread."""
+        pairs = [(x, y)]
+        if validation_data is not None:
+            is_tuple = isinstance(validation_data, tuple)
+            pairs.append((*validation_data, None)[:2] if is_tuple else (validation_data, None))
+            sample_weight = validation_data[2] if is_tuple and len(validation_data) > 2 else sample_weight
+        if sample_weight is not None or class_weight is not None:
+            raise InputError(_NO_WEIGHTS)
+        for images, labels in pairs:
+            self._check_images(images)
+            if self.num_classes and hasattr(images, "shape"):
+                self._labels(labels, len(images))
+
+    def _check_images(self, x) -> None:
+        """Check an array, or the first batch of a Dataset of floats; generators are not looked at."""
+        if hasattr(x, "shape"):
+            self._images(x)
+        elif isinstance(x, tf.data.Dataset):
+            parts = x.element_spec if isinstance(x.element_spec, tuple) else (x.element_spec,)
+            if len(parts) > 2:
+                raise InputError(_NO_WEIGHTS)
+            if parts[0].dtype.is_floating:
+                for batch in x.take(1):
+                    self._images(batch[0] if isinstance(batch, tuple) else batch)
+
     def train_step(self, data):
         """Take one gradient step on distortion + beta * rate; return the running means in nats."""
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -163,9 +209,15 @@ class VAE(keras.Model):
         x = np.asarray(x)
         if x.shape[1:] != self.image_shape:
             raise InputError(f"images must be of shape {('n', *self.image_shape)}; received {x.shape}")
-        if x.dtype.kind == "f" and x.size and not (x.min() >= 0 and x.max() <= 1):
+        if not len(x):
+            raise InputError(f"no images: received an array of shape {x.shape}; give at least one")
+        if x.dtype.kind not in "fiu":
+            raise InputError(f"images must be uint8, or floats in [0, 1]; received {x.dtype}")
+        top = 1 if x.dtype.kind == "f" else 255
+        if x.dtype != np.uint8 and not (x.min() >= 0 and x.max() <= top):
+            kind, remedy = ("floats", ": give uint8, or divide by 255") if top == 1 else ("integers", "")
             received = f"{x.min():g} to {x.max():g}"
-            raise InputError(f"floats must lie in [0, 1]; received {received}: give uint8, or divide by 255")
+            raise InputError(f"{kind} must lie in [0, {top}]; received {received}{remedy}")
         return x
 
     def _labels(self, y, n: int) -> np.ndarray | None:
@@ -221,6 +273,8 @@ class VAE(keras.Model):
 
         A conditional model takes the labels y, shape (n,), or one for all.
         """
+        if not isinstance(n, int | np.integer) or n < 0:
+            raise InputError(f"the number of samples must be a whole number from 0; received {n!r}")
         u = temperature * np.random.default_rng(seed).standard_normal((n, self.latent_dim))
         z = self.prior.from_normal(ops.convert_to_tensor(u.astype("float32")))
         return self.decode(np.asarray(z), y, draw=draw, seed=seed)
@@ -269,7 +323,7 @@ def _as_bytes(x):
 def _in_batches(function, x: np.ndarray, y: np.ndarray | None, batch_size: int):
     """Apply a compiled function to arrays batch by batch; return NumPy arrays of all rows."""
     parts = []
-    for i in range(0, len(x), batch_size):
+    for i in range(0, max(1, len(x)), batch_size):  # of no rows, one batch says the shape of the result
         labels = None if y is None else tf.convert_to_tensor(y[i : i + batch_size])
         parts.append(function(tf.convert_to_tensor(x[i : i + batch_size]), labels))
     return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)

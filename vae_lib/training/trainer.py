@@ -64,7 +64,7 @@ def train(
         models_dir: Where the run directory is made.
         name: Of the run directory; None derives it from config and data.
         fresh: Discard an earlier run of that name.
-        verbose: 1 shows Keras' progress bar, 2 a line per epoch, 0 nothing.
+        verbose: 1 shows Keras' progress bar, 2 a line per epoch, both after a line on the data; 0 nothing.
         callbacks: Keras callbacks.
 
     Returns:
@@ -88,6 +88,8 @@ def train(
             reset_run(directory)
         _claim(run, config, data)
         if not run.is_done:
+            if verbose:
+                print(f"{data.source}: {data.summary()}", flush=True)
             TrainingLoop(run, config, data, verbose, callbacks).run_to_end()
         if run.metrics["status"] == "finished":  # just now, or by a process that was killed before this line
             shutil.rmtree(directory / "checkpoint", ignore_errors=True)
