@@ -123,6 +123,12 @@ def test_encode_writes_the_codes_of_all_images_with_their_labels(trained, run, t
     assert codes["z_mean_train"].shape == codes["z_log_var_train"].shape == (1457, 2)
     assert np.array_equal(codes["y_test"], data.y_test)
     assert tuple(codes["class_names"]) == data.class_names
+    assert not any(key.startswith("files") for key in codes.files)
+    table = pd.read_csv(tmp_path / "codes.csv")
+    assert list(table.columns) == ["part", "label", "z_mean_0", "z_mean_1", "z_log_var_0", "z_log_var_1"]
+    of_test = table[table.part == "test"]
+    np.testing.assert_allclose(of_test[["z_mean_0", "z_mean_1"]], codes["z_mean_test"], rtol=1e-4, atol=1e-6)
+    assert np.array_equal(of_test.label, data.y_test)
     z_mean, _ = load_run(run_in(models_dir)).model().encode(data.x_test)
     np.testing.assert_allclose(codes["z_mean_test"], z_mean, rtol=1e-5, atol=1e-6)
 

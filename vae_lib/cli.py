@@ -151,8 +151,8 @@ def make_parser() -> argparse.ArgumentParser:
     changes = {"num_samples": _option("images to generate", 16), "seed": _option("seed of the draws", 0)}
     changes["out"] = {"help": "folder for the images [images/RUN/samples]"}
     add(_sample, "generate images from the prior", *names, **changes)
-    text = "write the codes of all images, z_mean and z_log_var, to an .npz file"
-    out = {"help": "folder for codes.npz [images/RUN]"}
+    text = "write the codes of all images, z_mean and z_log_var, to codes.npz and codes.csv"
+    out = {"help": "folder for codes.npz and codes.csv [images/RUN]"}
     add(_encode, text, "run", "data", "skip_bad", "out", data=moved, out=out)
     text = "train and score the cells of a study that are not done yet; write its table and figures"
     names = (("preset", "dataset", "data"), "latent_dim", "beta", "seeds", *_SHARED)
@@ -209,7 +209,7 @@ def _sample(options) -> int:
 def _encode(options) -> int:
     run, data, out = _run_and_images(options)
     counts = vl.evaluation.write_codes(run, data, out)
-    print(f"codes of {counts} images of {data.source}: {out / 'codes.npz'}")
+    print(f"codes of {counts} images of {data.source}: {out / 'codes.npz'} and codes.csv")
     return 0
 
 

@@ -86,7 +86,7 @@ def test_subset_keeps_the_first_of_everything():
         ({"x_val": images(2).astype(np.float32)}, "x_val is float32"),
         ({"x_test": images(3, 8, 8, 1)}, r"x_test is uint8 of shape \(3, 8, 8, 1\)"),
         ({"x_train": images(6, 9, 8)}, "x_train"),
-        ({"y_val": np.arange(3)}, "3 labels or factors for the 2 images of val"),
+        ({"y_val": np.arange(3)}, "3 labels, factors or files for the 2 images of val"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(changes, message):

@@ -108,6 +108,17 @@ def test_flat_folder_has_no_labels_and_one_class_has_one(root):
     assert one.class_names == ("only",) and labels(one).tolist() == [0] * 5
 
 
+def test_every_image_is_that_of_its_file(root):
+    for folder in ("cat", "dog"):
+        fill(root / folder, 20, 0 if folder == "cat" else 20)
+    images = load(root).subset(n_train=25)
+    for part, n in (("train", 25), ("val", 3), ("test", 4)):
+        x, files = getattr(images, f"x_{part}"), getattr(images, f"files_{part}")
+        assert len(x) == len(files) == n
+        for image, file in zip(x, files, strict=True):
+            assert np.array_equal(image, np.asarray(Image.open(root / file)))
+
+
 def test_given_validation_folder_is_the_validation_set(root):
     fill(root / "train", 5), fill(root / "test", 2, 10)
     val = fill(root / "val", 3, 20)

@@ -73,6 +73,7 @@ class ImageDataset:
         class_names: The name of each label; empty without labels.
         factors_train: Index of each factor's value, int64 (n, k), or None.
         factor_names: The name of each factor; empty without factors.
+        files_train: Relative path of each image's file, str (n,), or None for images without files.
         reading: Of a folder, which parts were held out and what was passed over, for `summary`.
         pixels_sha256: Hash of the bytes of all images, if it is already known.
         title: Name for captions; by default the usual spelling of `name`.
@@ -91,6 +92,9 @@ class ImageDataset:
     factors_val: np.ndarray | None = None
     factors_test: np.ndarray | None = None
     factor_names: tuple[str, ...] = ()
+    files_train: np.ndarray | None = None
+    files_val: np.ndarray | None = None
+    files_test: np.ndarray | None = None
     reading: str = ""
     pixels_sha256: str | None = None
     title: str = ""
@@ -104,11 +108,11 @@ class ImageDataset:
                     f"{self.name}: x_{part} is {images.dtype} of shape {images.shape}; give uint8 of shape "
                     "(n, height, width, channels), with one image shape for all three parts"
                 )
-            for values in (getattr(self, f"y_{part}"), getattr(self, f"factors_{part}")):
+            for values in (getattr(self, f"{field}_{part}") for field in ("y", "factors", "files")):
                 if values is not None and len(values) != len(images):
                     raise InputError(
-                        f"{self.name}: {len(values):,} labels or factors for the {len(images):,} images of "
-                        f"{part}; give one for each image"
+                        f"{self.name}: {len(values):,} labels, factors or files for the "
+                        f"{len(images):,} images of {part}; give one for each image"
                     )
 
     def __repr__(self) -> str:
@@ -176,7 +180,7 @@ class ImageDataset:
         for part, n in (("train", n_train), ("val", n_val), ("test", n_test)):
             if n is not None and n < 1:
                 raise InputError(f"n_{part}: received {n}; keep at least 1 image")
-            for key in (f"{field}_{part}" for field in _FIELDS):
+            for key in (f"{field}_{part}" for field in (*_FIELDS, "files")):
                 values = getattr(self, key)
                 changes[key] = None if values is None else values[:n]
         same = all(len(changes[f"x_{part}"]) == len(getattr(self, f"x_{part}")) for part in PARTS)

@@ -106,6 +106,7 @@ def load_folder(
     for part, rows in _slices(root, files).items():
         fields[f"x_{part}"] = pixels[rows]
         fields[f"y_{part}"] = None if labels is None else labels[rows]
+        fields[f"files_{part}"] = np.array([file.relative for file in files[rows]], dtype=str)
     return ImageDataset(name, source, **fields, class_names=class_names, pixels_sha256=meta["sha256"])
 
 

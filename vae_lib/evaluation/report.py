@@ -141,7 +141,9 @@ def write_samples(
 
 
 def write_codes(run: Run, data: ImageDataset, out: Path) -> str:
-    """Write `codes.npz`: `z_mean_<part>` and `z_log_var_<part>`, (n, latent_dim), labels and their names.
+    """Write `codes.npz`: `z_mean_<part>` and `z_log_var_<part>`, (n, latent_dim), labels, their names, files.
+
+    `codes.csv` holds the same, one row an image: part, file, label, and each latent's mean and log-variance.
 
     Args:
         run: A finished run.
@@ -155,13 +157,22 @@ def write_codes(run: Run, data: ImageDataset, out: Path) -> str:
         InputError: If `out` cannot be written.
     """
     ensure_writable(out)
-    vae, counts = run.model(), []
+    vae, counts, tables, names = run.model(), [], [], ("z_mean", "z_log_var")
     arrays = {"class_names": np.array(data.class_names)} if data.class_names else {}
     for part in ("train", "val", "test"):
         x, y = data.images_and_labels(part)
         codes = vae.encode(vae.as_observed(x), y if vae.num_classes else None)
         arrays[f"z_mean_{part}"], arrays[f"z_log_var_{part}"] = codes
-        arrays |= {} if y is None else {f"y_{part}": y}
+        named = {"y": y, "files": getattr(data, f"files_{part}")}
+        arrays |= {f"{key}_{part}": values for key, values in named.items() if values is not None}
         counts.append(f"{len(x):,} {part}")
+        columns = {"part": part, "file": named["files"]} if named["files"] is not None else {"part": part}
+        columns |= {} if y is None else {"label": np.array(data.class_names)[y]}
+        columns |= {
+            f"{key}_{i}": c[:, i] for key, c in zip(names, codes, strict=True) for i in range(c.shape[1])
+        }
+        tables.append(pd.DataFrame(columns))
     atomic_write(out / "codes.npz", lambda path: np.savez(path, **arrays))
+    table = pd.concat(tables)
+    atomic_write(out / "codes.csv", lambda path: table.to_csv(path, index=False, float_format="%.6g"))
     return ", ".join(counts)
