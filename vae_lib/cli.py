@@ -286,10 +286,11 @@ def _labels(run, label: str | None, n: int) -> list[int] | None:
     numbered = bool(names) and all(map(str.isdecimal, names))  # then 3 is a name, and not a position
     labels = {} if numbered else {str(i): i for i in range(n_classes)}
     labels |= {normalize("NFC", name): i for i, name in enumerate(names)}
-    if normalize("NFC", label) not in labels:
+    index = labels.get(normalize("NFC", label))
+    if index is None:
         known = [f"from 0 to {n_classes - 1}"] * (not numbered) + [f"one of {', '.join(names)}"] * bool(names)
         raise InputError(f"--label must be {', or '.join(known)}; received {label}")
-    return n * [labels[normalize("NFC", label)]]
+    return n * [index]
 
 
 def _dataset(options) -> str:

@@ -43,6 +43,7 @@ def test_what_is_no_split_is_classes():
     assert layout("cat", "dog/deeper", "") == [("train", "cat"), ("train", "dog"), ("train", None)]
     assert layout("bus", "train") == [("train", "bus"), ("train", "train")]  # a vehicle
     assert layout("train_station", "test_tube") == [("train", "train_station"), ("train", "test_tube")]
+    assert layout("vehicles", "vehicles/train") == [("train", "vehicles")] * 2
     assert layout("training/cat") == [("train", "cat")]
 
 

@@ -12,6 +12,7 @@ _WORDS = {
     **dict.fromkeys(("val", "valid", "validation", "valset", "dev"), "val"),
     **dict.fromkeys(("test", "testing", "testset", "tst"), "test"),
 }
+_BARE = {(part, "") for part in _WORDS.values()}  # as `_part_and_rest` returns a name with no other words
 # Left by file servers and systems; such a folder holds no images of a class.
 NO_CLASS = frozenset({"@eadir", "__macosx", "#recycle", "$recycle.bin", "lost+found", "thumbnails"})
 
@@ -36,6 +37,8 @@ def read_layout(paths: Sequence[str], where: str) -> list[Place | None]:
     above = [path.split("/")[:-1] for path in paths]
     for depth in (0, 1):
         names = {folders[depth] for folders in above if len(folders) > depth}
+        if depth and any(len(folders) == depth for folders in above):
+            names.add("")  # images beside a single `train` here: it is a folder like others
         if split := _split(names, where):
             inside = [folders for folders in above if len(folders) > depth and folders[depth] in split]
             wrapped = depth == 1 and len({folders[0] for folders in inside}) == 1
@@ -48,9 +51,6 @@ def read_layout(paths: Sequence[str], where: str) -> list[Place | None]:
             "name the folder of the training images 'train', or rename what is a class"
         )
     return [("train", _label(folders)) for folders in above]
-
-
-_BARE = {(part, "") for part in ("train", "val", "test")}
 
 
 def _part_and_rest(name: str) -> tuple[str, str] | None:
