@@ -290,7 +290,7 @@ def test_a_study_of_a_folder_without_classes(tmp_path, run, rng):
         (["train", "--dataset", "digits", "--batch_size", "5000"], ["batch_size", "1457"]),
         (["study", "--dataset", "digits", "--batch_size", "5000"], ["batch_size", "1457"]),
         (["study", "--preset", "quick", "--dry_run"], ["cifar10 is not available", "--stand_ins"]),
-        (["train", "--image_size", "200"], ["image_size", "from 8 to 128"]),
+        (["train", "--image_size", "300"], ["image_size", "from 8 to 256"]),
         (["train", "--data", __file__], ["test_cli.py", "not read", "np.savez"]),
         (["evaluate", "no-such-run"], ["no-such-run", "train"]),
         (["evaluate", "x", "--num_samples", "0"], ["num_samples", "0"]),

@@ -58,7 +58,7 @@ def test_run_name_says_what_it_is_and_its_hash_covers_everything():
         *[("learning_rate", value) for value in (0, -1e-3, float("nan"))],
         *[("weight_decay", value) for value in (-0.1, float("inf"), "much")],
         *[("likelihood", "gauss"), ("annealing", "exponential"), ("dataset", ""), ("dataset", " ")],
-        *[("prior", None), ("network", "cnn"), ("binarize", 1), ("conditional", "yes"), ("dataset", 3)],
+        *[("prior", "vamp"), ("network", "cnn"), ("binarize", 1), ("conditional", "yes"), ("dataset", 3)],
         *[("image_size", 0), ("n_train", 0), ("width", 0), ("dense_units", 10**9)],
     ],
 )

@@ -94,6 +94,8 @@ def _of_field(field) -> dict:
     metavar = None if choices else "NAME" if kind is str else "N"
     if kind is bool:
         return _flag(text)
+    if kind is tuple:
+        return _option(text, type=int, nargs="+")
     return _option(text, field.default, metavar, type=kind, choices=choices)
 
 

@@ -16,34 +16,52 @@ from vae_lib.utils.errors import InputError
 
 RESULTS_VERSION = 2  # raise it when the same config would give other numbers
 
-MIN_SIDE, MAX_SIDE, MAX_CHANNELS = 8, 128, 4  # of images, in pixels: what the networks take
+MIN_SIDE, MAX_SIDE, MAX_CHANNELS = 8, 256, 4  # of images, in pixels: what the networks take
 
 STUDIES = ("smoke", "quick", "full")  # of `study.grids.comparisons`
 
 
-def _option(default, text: str, kind: type, allowed: str, fits: Callable, choices: tuple | None = None):
-    """Return a dataclass field; a default of None makes it optional."""
+def _option(
+    default, text: str, kind: type, allowed: str, fits: Callable, choices: tuple | None = None, added=False
+):
+    """Return a dataclass field; a default of None makes it optional.
+
+    A field that was added after runs had been written down has a default that leaves their numbers as they
+    were, and is written down only where it has another value: so these runs keep their names.
+    """
     metadata = {"help": text, "kind": kind, "allowed": allowed, "fits": fits, "choices": choices}
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata | {"added": added})
+
+
+def _is_integer(value, low: int, high: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and low <= value <= high
 
 
 def _integer(default: int | None, text: str, low: int = 1, high: int = 10**9):
-    def fits(value):
-        return isinstance(value, Integral) and not isinstance(value, bool) and low <= value <= high
-
-    return _option(default, text, int, f"an integer from {low} to {high}", fits)
+    allowed = f"an integer from {low} to {high}"
+    return _option(default, text, int, allowed, lambda value: _is_integer(value, low, high))
 
 
-def _number(default: float, text: str, positive: bool = False):
+def _integers(text: str, high: int):
+    def fits(values):
+        return isinstance(values, tuple | list) and all(_is_integer(value, 1, high) for value in values)
+
+    return _option(None, text, tuple, f"integers from 1 to {high}", fits, added=True)
+
+
+def _number(default: float, text: str, positive: bool = False, below: float = math.inf, added: bool = False):
     def fits(value):
         number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-        return number and (value > 0 if positive else value >= 0)
+        return number and (value > 0 if positive else value >= 0) and value < below
 
-    return _option(default, text, float, f"a finite number{' above 0' if positive else ', 0 or more'}", fits)
+    allowed = f"a finite number{' above 0' if positive else ', 0 or more'}"
+    allowed += f" and below {below:g}" if math.isfinite(below) else ""
+    return _option(default, text, float, allowed, fits, added=added)
 
 
-def _choice(default: str, text: str, *names: str):
-    return _option(default, text, str, f"one of {', '.join(names)}", lambda value: value in names, names)
+def _choice(default: str | None, text: str, *names: str, added: bool = False):
+    allowed = f"one of {', '.join(names)}"
+    return _option(default, text, str, allowed, lambda value: value in names, names, added)
 
 
 def _flag(text: str):
@@ -102,14 +120,40 @@ class TrainConfig(_Options):
     likelihood: str = _choice(
         "discretized_logistic", "p(x|z): of binary or of 8-bit pixels", "bernoulli", "discretized_logistic"
     )
-    prior: str = _choice("normal", "p(z): N(0, I), or a small flow learned with the model", "normal", "flow")
-    network: str = _choice("conv", "strided convolutions, or two dense layers each way", "conv", "mlp")
+    prior: str | None = _choice(
+        None,
+        "p(z): N(0, I), a Gaussian for each class, or a small flow, given the label if there is one "
+        "[normal; flow if conditional]",
+        *("normal", "gaussian", "flow"),
+    )
+    network: str = _choice(
+        "conv",
+        "strided convolutions, the same with residual blocks, two dense layers each way, or latents on "
+        "several scales",
+        *("conv", "resnet", "mlp", "hierarchical"),
+    )
+    channels: str = _choice(
+        "in_turn",
+        "how 8-bit channels of a pixel are modelled: each given those before it, or independently",
+        *("in_turn", "independent"),
+        added=True,
+    )
+    scale_latents: tuple[int, ...] | None = _integers(
+        "hierarchical: latent channels of each scale below z, coarsest first", 256
+    )
+    scale_blocks: tuple[int, ...] | None = _integers("hierarchical: blocks of each scale, coarsest first", 64)
     conditional: bool = _flag("give encoder and decoder the label, for generation by label")
     binarize: bool = _flag("draw binary pixels with the grey levels as probabilities, again at every step")
     epochs: int = _integer(10, "passes over the training images", high=100_000)
     batch_size: int = _integer(64, "images per gradient step", high=65_536)
     learning_rate: float = _number(3e-3, "Adam's peak: a warm-up, then a cosine down to zero", positive=True)
     weight_decay: float = _number(0.02, "AdamW's (arXiv:1711.05101): reduces overfitting in long trainings")
+    tc_weight: float = _number(
+        0.0, "weight of the total correlation beside the rate (arXiv:1802.04942)", added=True
+    )
+    ema: float = _number(
+        0.0, "decay of averaged weights, kept where they validate better; 0 for none", below=1.0, added=True
+    )
     annealing: str = _choice("none", "how beta is reached (arXiv:1903.10145)", "none", "linear", "cyclical")
     anneal_epochs: float = _number(0.0, "epochs until beta is reached (linear), or of one cycle (cyclical)")
     width: int = _integer(16, "channels of the first convolution; later ones have up to 8 x width", high=512)
@@ -123,7 +167,14 @@ class TrainConfig(_Options):
         super().__post_init__()
         if self.binarize and self.likelihood != "bernoulli":  # of 8-bit pixels
             raise InputError(f"binarize needs likelihood bernoulli; received {self.likelihood!r}")
+        if self.prior is None:
+            object.__setattr__(
+                self, "prior", "flow" if self.conditional and self.latent_dim > 1 else "normal"
+            )
         check_prior(self.prior, self.latent_dim)
+        if self.prior == "gaussian" and not self.conditional:
+            raise InputError("prior gaussian, one for each class, needs conditional; received False")
+        self._check_scales()
         if self.annealing == "none" and self.anneal_epochs:
             raise InputError(
                 f"anneal_epochs is {self.anneal_epochs} but annealing is 'none': choose linear or cyclical"
@@ -140,25 +191,40 @@ class TrainConfig(_Options):
                 f"of anneal_epochs; received {self.anneal_epochs}"
             )
 
+    def _check_scales(self) -> None:
+        """Check what belongs to a hierarchical model, or to a flat one, alone."""
+        hierarchical = self.network == "hierarchical"
+        for name in ("scale_latents", "scale_blocks"):
+            if getattr(self, name) is not None and not hierarchical:
+                raise InputError(f"{name} needs network hierarchical; received network {self.network!r}")
+        if self.tc_weight and hierarchical:
+            raise InputError(f"tc_weight is for flat networks, of one z; received network {self.network!r}")
+
     @classmethod
     def from_dict(cls, fields: dict) -> "TrainConfig":
-        """Build a config from `to_dict`'s output.
+        """Build a config from the output of `to_dict` or `written`.
 
         Raises:
             InputError: If a field is unknown, missing or has a bad value.
         """
-        known = set(cls.__dataclass_fields__)
-        unknown, missing = set(fields) - known, known - set(fields)
+        known = cls.__dataclass_fields__
+        required = {name for name, field in known.items() if not field.metadata["added"]}
+        unknown, missing = set(fields) - set(known), required - set(fields)
         if unknown:
             raise InputError(f"config has unknown fields: {', '.join(sorted(unknown))}")
         if missing:  # today's default may not be what the run was made with
             raise InputError(f"config lacks {', '.join(sorted(missing))}: another version wrote it")
         return cls(**fields)
 
+    def written(self) -> dict:
+        """Return what a run writes down: of the fields that were added later, those not at their default."""
+        added = {name: field for name, field in self.__dataclass_fields__.items() if field.metadata["added"]}
+        return {k: v for k, v in self.to_dict().items() if k not in added or v != added[k].default}
+
     def difference(self, other: "TrainConfig") -> str:
         """Return the fields that differ, as `name: mine -> other's`, or an empty string."""
-        pairs = zip(self.to_dict().items(), other.to_dict().values(), strict=True)
-        return ", ".join(f"{name}: {mine} -> {theirs}" for (name, mine), theirs in pairs if mine != theirs)
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in self.__dataclass_fields__}
+        return ", ".join(f"{name}: {a} -> {b}" for name, (a, b) in pairs.items() if a != b)
 
     def beta_at(self, step: int, steps_per_epoch: int) -> float:
         """Return the weight of the rate at a training step; it is low while the decoder learns to use z.
@@ -179,7 +245,7 @@ class TrainConfig(_Options):
 
     def run_name(self, data_fingerprint: str) -> str:
         """Return `<dataset>-z16-b4-s0-<hash8>`; the hash covers config, data and results version."""
-        canonical = json.dumps([RESULTS_VERSION, data_fingerprint, self.to_dict()], sort_keys=True)
+        canonical = json.dumps([RESULTS_VERSION, data_fingerprint, self.written()], sort_keys=True)
         digest = hashlib.sha256(canonical.encode()).hexdigest()[:8]
         stem = re.sub(r"[^A-Za-z0-9]+", "_", self.dataset.rstrip("/").rsplit("/", 1)[-1]).strip("_") or "data"
         return f"{stem[:40]}-z{self.latent_dim}-b{self.beta:g}-s{self.seed}-{digest}"

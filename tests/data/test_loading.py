@@ -112,8 +112,8 @@ def test_npz_by_path_without_labels_or_test_images(tmp_path):
     [
         ({"x_train": images(2, 9, 8)}, "2 training images; give at least 3"),
         ({"x_train": images(1, 9, 8), "x_test": images(1, 9, 8)}, "1 training images; give at least 2"),
-        ({"x_train": images(9, 7, 8)}, r"shape \(7, 8, 1\).*8 to 128"),
-        ({"x_train": images(9, 129, 8, 3)}, r"shape \(129, 8, 3\).*8 to 128"),
+        ({"x_train": images(9, 7, 8)}, r"shape \(7, 8, 1\).*8 to 256"),
+        ({"x_train": images(9, 257, 8, 3)}, r"shape \(257, 8, 3\).*8 to 256"),
         (
             {"x_train": images(9, 9, 8), "y_train": np.arange(9) + 2},
             "a label is 10; mnist has the labels 0 to 9",
@@ -197,7 +197,7 @@ def test_a_file_that_is_no_data_set(tmp_path):
         load_dataset(tmp_path / "y.txt")
 
 
-@pytest.mark.parametrize("size", [0, 7, 129, -28, 28.0, "28", (28,), (28, 28, 3), (28, 300), True])
+@pytest.mark.parametrize("size", [0, 7, 257, -28, 28.0, "28", (28,), (28, 28, 3), (28, 300), True])
 def test_image_sizes_that_are_none(size):
     with pytest.raises(InputError, match="--image_size: received"):
         load_dataset("sprites", image_size=size)

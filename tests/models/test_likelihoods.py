@@ -36,7 +36,7 @@ def test_discretized_logistic_equals_the_difference_of_cdfs():
 def test_loss_and_gradients_are_finite(kind, image, params_scale, rng):
     x = {"black": np.zeros, "white": np.ones, "noise": rng.random}[image]((4, 6, 5, 3)).astype("float32")
     x = np.round(x * 255) / 255
-    shape = (4, 6, 5, 3 * kind.params_per_channel)
+    shape = (4, 6, 5, kind().n_params(3))
     params = tf.Variable(params_scale * rng.standard_normal(shape).astype("float32"))
     with tf.GradientTape() as tape:
         log_prob = kind().log_prob(x, params)

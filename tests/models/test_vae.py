@@ -280,8 +280,8 @@ def test_one_label_serves_all_images():
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({"network": "cnn"}, "conv, mlp; received 'cnn'"),
-        ({"image_shape": (4, 4, 1)}, "8 to 128"),
+        ({"network": "cnn"}, "conv, resnet, mlp, hierarchical; received 'cnn'"),
+        ({"image_shape": (4, 4, 1)}, "8 to 256"),
         ({"image_shape": (8, 8, 5)}, "1 to 4 channels"),
         ({"image_shape": (8, 8)}, "height, width, channels"),
         ({"binarize": True}, "bernoulli"),

@@ -54,7 +54,7 @@ def load_dataset(
     Args:
         name_or_path: One of `NAMES` (dash or underscore), or a path.
         data_dir: Folder of your own data; decoded image folders are cached in its `.cache`.
-        image_size: Side in pixels or (height, width), 8 to 128, for a folder of images and for sprites.
+        image_size: Side in pixels or (height, width), 8 to 256, for a folder of images and for sprites.
         skip_bad: Leave out the files of a folder that cannot be read.
         download: Whether the network may be used.
 

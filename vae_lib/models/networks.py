@@ -1,4 +1,4 @@
-"""Encoders and decoders: strided convolutions for images of any size, and a plain MLP to compare with."""
+"""Encoders and decoders of the flat VAE: convolutions for images of any size, and an MLP to compare with."""
 
 import math
 import random
@@ -62,12 +62,13 @@ def make_encoder(image_shape, latent_dim, network, width, dense_units, num_class
     check_image_shape(image_shape, "image_shape", "resize them")
     TrainConfig.check("network", network)
     x = image = keras.Input(image_shape)
-    if network == "conv":
+    if network != "mlp":
         for filters in stage_widths(image_shape, width):
             x = layers.Conv2D(filters, 4, strides=2, padding="same", activation="gelu")(x)
+            x = residual_block(x) if network == "resnet" else x
     x = layers.Flatten()(x)
-    inputs, x = _with_label(image, x, num_classes)
-    for _ in range(1 if network == "conv" else 2):
+    inputs, x = with_label(image, x, num_classes)
+    for _ in range(2 if network == "mlp" else 1):
         x = layers.Dense(dense_units, activation="gelu")(x)
     z_mean = layers.Dense(latent_dim, name="z_mean")(x)
     # Softly bounded: exp(z_log_var) can neither overflow nor vanish, and the gradient never dies.
@@ -76,33 +77,51 @@ def make_encoder(image_shape, latent_dim, network, width, dense_units, num_class
 
 
 def make_decoder(
-    image_shape, latent_dim, network, width, dense_units, params_per_channel, num_classes=0
+    image_shape, latent_dim, network, width, dense_units, n_params, num_classes=0
 ) -> keras.Model:
-    """Return the network z (batch, latent_dim) -> params (batch, h, w, params_per_channel * c).
+    """Return the network z (batch, latent_dim) -> params (batch, h, w, n_params).
 
     With classes it takes [z, one-hot labels (batch, num_classes)]. The convolutional one goes straight from
     half resolution to the image: feature maps of full resolution cost most and improve little. Sizes that
     the encoder rounded up are cropped here.
     """
     z = keras.Input((latent_dim,))
-    inputs, x = _with_label(z, z, num_classes)
+    inputs, x = with_label(z, z, num_classes)
     x = layers.Dense(dense_units, activation="gelu")(x)
-    params_shape = (*image_shape[:2], params_per_channel * image_shape[2])
+    params_shape = (*image_shape[:2], n_params)
     if network == "mlp":
         x = layers.Dense(dense_units, activation="gelu")(x)
         x = layers.Reshape(params_shape)(layers.Dense(math.prod(params_shape))(x))
         return keras.Model(inputs, x, name="decoder")
     sizes, widths = stage_sizes(image_shape), stage_widths(image_shape, width)
-    outputs = [params_shape[2], *widths[:-1]]
+    outputs = [n_params, *widths[:-1]]
     x = layers.Dense(math.prod(sizes[-1]) * widths[-1], activation="gelu")(x)
     x = layers.Reshape((*sizes[-1], widths[-1]))(x)
     for stage in reversed(range(len(widths))):
-        activation = "gelu" if stage else None
-        x = layers.Conv2DTranspose(outputs[stage], 4, strides=2, padding="same", activation=activation)(x)
-        crop = [(0, x.shape[axis + 1] - sizes[stage][axis]) for axis in (0, 1)]
-        if any(extra for _, extra in crop):
-            x = layers.Cropping2D(crop)(x)
+        x = residual_block(x) if network == "resnet" else x
+        x = upsample(x, outputs[stage], sizes[stage], "gelu" if stage else None)
     return keras.Model(inputs, x, name="decoder")
+
+
+def upsample(x, filters: int, size: tuple[int, int], activation: str | None = "gelu"):
+    """Double height and width by a transposed convolution; crop to `size`, which the encoder rounded up."""
+    x = layers.Conv2DTranspose(filters, 4, strides=2, padding="same", activation=activation)(x)
+    crop = [(0, x.shape[axis + 1] - size[axis]) for axis in (0, 1)]
+    return layers.Cropping2D(crop)(x) if any(extra for _, extra in crop) else x
+
+
+def residual_block(x):
+    """Add to x what a bottleneck of half its channels makes of it; at first, next to nothing.
+
+    Source: He et al. 2016, arXiv:1603.05027; the small first step: Child 2021, arXiv:2011.10650.
+    """
+    channels = x.shape[-1]
+    hidden = layers.Conv2D(max(1, channels // 2), 1)(layers.Activation("gelu")(x))
+    hidden = layers.Conv2D(max(1, channels // 2), 3, padding="same")(layers.Activation("gelu")(hidden))
+    small = keras.initializers.VarianceScaling(0.01)
+    return layers.Add()(
+        [x, layers.Conv2D(channels, 1, kernel_initializer=small)(layers.Activation("gelu")(hidden))]
+    )
 
 
 def initialize(network: keras.Model, seed: int) -> None:
@@ -118,7 +137,7 @@ def initialize(network: keras.Model, seed: int) -> None:
             layer.kernel.assign(type(initializer).from_config(config)(layer.kernel.shape))
 
 
-def _with_label(first, x, num_classes: int):
+def with_label(first, x, num_classes: int):
     """Return a network's inputs, and x with the label appended where there is one."""
     if not num_classes:
         return first, x

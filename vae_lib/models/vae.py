@@ -4,6 +4,8 @@ Images go in and come out as arrays (n, height, width, channels): uint8 in 0..25
 Losses are in nats: summed over pixels, channels and latents, averaged over the batch.
 """
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -14,18 +16,22 @@ from vae_lib.latent_space import interpolate
 from vae_lib.models.likelihoods import get_likelihood
 from vae_lib.models.networks import Sampling, initialize, make_decoder, make_encoder
 from vae_lib.models.priors import make_prior, normal_log_prob
+from vae_lib.models.total_correlation import total_correlation
 from vae_lib.utils.errors import InputError
 
 _NO_WEIGHTS = "every image counts alike: leave sample_weight and class_weight out"
 NOISE_SEED = 20_131_220  # scores of all models see the same noise
+PIXELS_AT_ONCE = 2_000_000  # of a batch outside of training, which bounds its memory
 
 
 @keras.saving.register_keras_serializable(package="vae_lib")
 class VAE(keras.Model):
-    """A VAE for images of any height and width from 8 to 128 and 1 to 4 channels.
+    """A VAE for images of any height and width from 8 to 256 and 1 to 4 channels.
 
     The loss is distortion + beta * rate: -log p(x|z) at one z drawn from q(z|x), and KL(q(z|x) || p(z)).
-    At beta = 1 it is the negative ELBO; other values come from Higgins et al. 2017.
+    At beta = 1 it is the negative ELBO; other values come from Higgins et al. 2017. `tc_weight` adds the
+    total correlation of the latents (Chen et al. 2018). In a conditional model p(z) is p(z|y), but for the
+    prior `normal`.
 
     Args:
         image_shape: (height, width, channels).
@@ -42,39 +48,60 @@ class VAE(keras.Model):
         latent_dim: int = 16,
         beta: float = 1.0,
         likelihood: str = "discretized_logistic",
-        prior: str = "normal",
+        prior: str | None = None,
         network: str = "conv",
         width: int = 16,
         dense_units: int = 256,
         num_classes: int = 0,
         binarize: bool = False,
+        channels: str = "in_turn",
+        tc_weight: float = 0.0,
+        scale_latents: tuple[int, ...] | None = None,
+        scale_blocks: tuple[int, ...] | None = None,
         seed: int = 0,
         **kwargs,
     ):
         arguments = {k: v for k, v in locals().items() if k not in ("self", "kwargs", "__class__")}
         options = TrainConfig.__dataclass_fields__.keys() & arguments.keys()
-        TrainConfig(**{name: arguments[name] for name in options})  # refuses values that are not allowed
+        # refuses values that are not allowed
+        config = TrainConfig(**{k: arguments[k] for k in options}, conditional=num_classes > 0)
         super().__init__(**kwargs)
-        self.arguments = arguments
+        self.arguments = {**arguments, "prior": config.prior}
         self.image_shape = tuple(image_shape)
+        self.images_at_once = max(1, min(500, PIXELS_AT_ONCE // math.prod(image_shape)))
         self.latent_dim, self.num_classes, self.binarize = latent_dim, num_classes, binarize
-        self.likelihood, self.prior = get_likelihood(likelihood), make_prior(prior, latent_dim)
-        self.encoder = self.new_encoder(network, width, dense_units)
-        shape, n_params = self.image_shape, self.likelihood.params_per_channel
-        self.decoder = make_decoder(shape, latent_dim, network, width, dense_units, n_params, num_classes)
-        for i, part in enumerate((self.encoder, self.decoder, *getattr(self.prior, "networks", ()))):
-            initialize(part, 1000 * seed + i)
+        self.likelihood = get_likelihood(likelihood, channels)
+        self.prior = make_prior(config.prior, latent_dim, num_classes)
+        self.tc_weight = tc_weight
         self.sampling = Sampling(seed)
         self.pixel_noise = keras.random.SeedGenerator(seed)
+        networks = [*self.make_networks(config), *getattr(self.prior, "networks", ())]
+        for i, part in enumerate(networks):
+            initialize(part, 1000 * seed + i)
         start = keras.initializers.Constant(beta)
         self.beta = self.add_weight(shape=(), initializer=start, trainable=False, name="beta")
-        self.trackers = [keras.metrics.Mean(name=name) for name in ("loss", "distortion", "rate")]
+        self.trackers = [keras.metrics.Mean(name=name) for name in self._names_of_means()]
         self._compile_batch_functions()
         self.built = True
+
+    def make_networks(self, config: TrainConfig) -> list[keras.Model]:
+        """Make the encoder and the decoder; return them, for their first weights to be drawn."""
+        shape, classes = self.image_shape, self.num_classes
+        network, width, dense_units = config.network, config.width, config.dense_units
+        if network == "hierarchical":
+            raise InputError("a hierarchical network has a class of its own: use HierarchicalVAE")
+        self.encoder = self.new_encoder(network, width, dense_units)
+        n_params = self.likelihood.n_params(shape[-1])
+        self.decoder = make_decoder(shape, self.latent_dim, network, width, dense_units, n_params, classes)
+        return [self.encoder, self.decoder]
 
     def new_encoder(self, network: str, width: int, dense_units: int) -> keras.Model:
         """Return the encoder, images in [-1, 1] -> z_mean and z_log_var; a subclass may make another."""
         return make_encoder(self.image_shape, self.latent_dim, network, width, dense_units, self.num_classes)
+
+    def _names_of_means(self) -> tuple[str, ...]:
+        """Return what an epoch reports, in this order."""
+        return "loss", "distortion", "rate", *(["total_correlation"] if self.tc_weight else [])
 
     @property
     def metrics(self):
@@ -107,8 +134,11 @@ class VAE(keras.Model):
         x = self._pixels(x)
         params, z, z_mean, z_log_var = self(x, y, training=training)
         distortion = -self.likelihood.log_prob(x, params)
-        rate = self.prior.rate(z, z_mean, z_log_var)
-        return {"elbo": -distortion - rate, "distortion": distortion, "rate": rate}
+        rate = self.prior.rate(z, z_mean, z_log_var, y)
+        terms = {"elbo": -distortion - rate, "distortion": distortion, "rate": rate}
+        if self.tc_weight:
+            terms["total_correlation"] = total_correlation(z, z_mean, z_log_var)
+        return terms
 
     def _pixels(self, x):
         """Return x as float32 in [0, 1]; a binarising model draws 0 or 1 for each pixel."""
@@ -179,29 +209,31 @@ class VAE(keras.Model):
 
     def _losses_of(self, terms):
         """Return the loss of each image, shape (batch,)."""
-        return terms["distortion"] + self.beta * terms["rate"]
+        loss = terms["distortion"] + self.beta * terms["rate"]
+        return loss + self.tc_weight * terms["total_correlation"] if self.tc_weight else loss
 
     def _track(self, terms):
         values = {**terms, "loss": self._losses_of(terms)}
-        for tracker in self.metrics:  # of each image, so that a smaller last batch counts by its size
+        for tracker in self.trackers:  # of each image, so that a smaller last batch counts by its size
             tracker.update_state(values[tracker.name])
-        return {tracker.name: tracker.result() for tracker in self.metrics}
+        return {tracker.name: tracker.result() for tracker in self.trackers}
+
+    def _log_weights(self, x, y, n_samples):
+        """Return log p(x, z) - log q(z|x) for draws of z from q(z|x), shape (batch, n_samples)."""
+        x = self._pixels(x)
+        x, z_mean, z_log_var = (tf.repeat(a, n_samples, axis=0) for a in (x, *self._encode(x, y)))
+        y = None if y is None else tf.repeat(y, n_samples)
+        z = self.sampling(z_mean, z_log_var)
+        log_joint = self.likelihood.log_prob(x, self._decode(z, y)) + self.prior.log_prob(z, y)
+        return tf.reshape(log_joint - normal_log_prob(z, z_mean, z_log_var), (-1, n_samples))
 
     def _compile_batch_functions(self) -> None:
-        def log_weights(x, y, n_samples):
-            x = self._pixels(x)
-            x, z_mean, z_log_var = (tf.repeat(a, n_samples, axis=0) for a in (x, *self._encode(x, y)))
-            z = self.sampling(z_mean, z_log_var)
-            params = self._decode(z, None if y is None else tf.repeat(y, n_samples))
-            log_joint = self.likelihood.log_prob(x, params) + self.prior.log_prob(z)
-            return tf.reshape(log_joint - normal_log_prob(z, z_mean, z_log_var), (-1, n_samples))
-
-        self._encode_batch = _compiled(self._encode)
-        self._elbo_batch = _compiled(self._elbo_terms)
-        self._log_weights_batch = _compiled(log_weights)
-        self._mean_batch = _compiled(lambda z, y: _as_bytes(self.likelihood.mean(self._decode(z, y))))
-        self._draw_batch = _compiled(
-            lambda z, y: _as_bytes(self.likelihood.draw(self._decode(z, y), self.pixel_noise))
+        self._encode_batch = compiled(self._encode)
+        self._elbo_batch = compiled(self._elbo_terms)
+        self._log_weights_batch = compiled(self._log_weights)
+        self._mean_batch = compiled(lambda z, y: as_bytes(self.likelihood.mean(self._decode(z, y))))
+        self._draw_batch = compiled(
+            lambda z, y: as_bytes(self.likelihood.draw(self._decode(z, y), self.pixel_noise))
         )
 
     def _images(self, x) -> np.ndarray:
@@ -220,6 +252,13 @@ class VAE(keras.Model):
             raise InputError(f"{kind} must lie in [0, {top}]; received {received}{remedy}")
         return x
 
+    def _codes(self, z) -> np.ndarray:
+        """Return codes as float32, or raise InputError if they are not of this model's latent size."""
+        z = np.asarray(z, dtype="float32")
+        if z.shape[1:] != (self.latent_dim,):
+            raise InputError(f"z must be of shape ('n', {self.latent_dim}); received {z.shape}")
+        return z
+
     def _labels(self, y, n: int) -> np.ndarray | None:
         """Return n labels, or None for a model without classes; raise InputError if y is neither."""
         if not self.num_classes:
@@ -237,30 +276,34 @@ class VAE(keras.Model):
         """Return uint8 images as the model sees them: binarised, always in the same way, if it binarises."""
         return binarize_images(x) if self.binarize else x
 
-    def elbo_terms(self, x, y=None, seed: int = 0, batch_size: int = 500) -> dict[str, np.ndarray]:
+    def elbo_terms(self, x, y=None, seed: int = 0, batch_size: int | None = None) -> dict[str, np.ndarray]:
         """Return `elbo`, `distortion` and `rate` of each image in nats, at one z drawn from q(z|x)."""
         self.reseed(seed, 0)
-        return _in_batches(self._elbo_batch, self._images(x), self._labels(y, len(x)), batch_size)
+        batch_size = batch_size or self.images_at_once
+        return in_batches(self._elbo_batch, self._images(x), self._labels(y, len(x)), batch_size)
 
-    def log_weights(self, x, y=None, n_samples: int = 1, seed: int = 0, batch_size: int = 500) -> np.ndarray:
+    def log_weights(
+        self, x, y=None, n_samples: int = 1, seed: int = 0, batch_size: int | None = None
+    ) -> np.ndarray:
         """Return log p(x, z) - log q(z|x) in nats for draws of z from q(z|x), shape (n, n_samples)."""
         self.reseed(seed, 0)
-        n_images = max(1, batch_size // n_samples)
+        n_images = max(1, (batch_size or self.images_at_once) // n_samples)
         draws, x, y = tf.constant(n_samples), self._images(x), self._labels(y, len(x))
-        return _in_batches(lambda x, y: self._log_weights_batch(x, y, draws), x, y, n_images)
+        return in_batches(lambda x, y: self._log_weights_batch(x, y, draws), x, y, n_images)
 
-    def encode(self, x, y=None, batch_size: int = 500) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, x, y=None, batch_size: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return z_mean and z_log_var, each of shape (n, latent_dim)."""
-        return tuple(_in_batches(self._encode_batch, self._images(x), self._labels(y, len(x)), batch_size))
+        batch_size = batch_size or self.images_at_once
+        return tuple(in_batches(self._encode_batch, self._images(x), self._labels(y, len(x)), batch_size))
 
-    def decode(self, z, y=None, draw: bool = False, seed: int = 0, batch_size: int = 500) -> np.ndarray:
+    def decode(
+        self, z, y=None, draw: bool = False, seed: int = 0, batch_size: int | None = None
+    ) -> np.ndarray:
         """Return images uint8 (n, h, w, c): the means of p(x|z), or pixels drawn from it."""
-        z = np.asarray(z, dtype="float32")
-        if z.shape[1:] != (self.latent_dim,):
-            raise InputError(f"z must be of shape ('n', {self.latent_dim}); received {z.shape}")
+        z = self._codes(z)
         self.reseed(seed, 0)
         function = self._draw_batch if draw else self._mean_batch
-        return _in_batches(function, z, self._labels(y, len(z)), batch_size)
+        return in_batches(function, z, self._labels(y, len(z)), batch_size or self.images_at_once)
 
     def reconstruct(self, x, y=None) -> np.ndarray:
         """Return uint8 images: the means of p(x|z) at z = z_mean(x)."""
@@ -275,9 +318,12 @@ class VAE(keras.Model):
         """
         if not isinstance(n, int | np.integer) or n < 0:
             raise InputError(f"the number of samples must be a whole number from 0; received {n!r}")
+        return self.decode(self.sample_prior(n, y, seed, temperature), y, draw=draw, seed=seed)
+
+    def sample_prior(self, n: int, y=None, seed: int = 0, temperature: float = 1.0) -> np.ndarray:
+        """Return n draws of z from the prior, (n, latent_dim), its noise scaled by the temperature."""
         u = temperature * np.random.default_rng(seed).standard_normal((n, self.latent_dim))
-        z = self.prior.from_normal(ops.convert_to_tensor(u.astype("float32")))
-        return self.decode(np.asarray(z), y, draw=draw, seed=seed)
+        return np.asarray(self.prior.from_normal(u.astype("float32"), self._labels(y, n)))
 
     def interpolate(self, x_from, x_to, steps: int = 8, spherical: bool = False, y=None) -> np.ndarray:
         """Return uint8 images (n, steps, h, w, c) decoded between two z_mean; y is the label of both ends."""
@@ -310,20 +356,30 @@ def binarize_images(x: np.ndarray, seed: int = NOISE_SEED) -> np.ndarray:
     return pixels
 
 
-def _compiled(function):
+def compiled(function):
     """Return the function as a TensorFlow graph; XLA stays off, as it halves the speed on a CPU."""
     return tf.function(function, reduce_retracing=True, jit_compile=False)
 
 
-def _as_bytes(x):
+def as_bytes(x):
     """Return pixels in [0, 1] as uint8."""
     return ops.cast(ops.round(255.0 * x), "uint8")
 
 
-def _in_batches(function, x: np.ndarray, y: np.ndarray | None, batch_size: int):
-    """Apply a compiled function to arrays batch by batch; return NumPy arrays of all rows."""
-    parts = []
-    for i in range(0, max(1, len(x)), batch_size):  # of no rows, one batch says the shape of the result
-        labels = None if y is None else tf.convert_to_tensor(y[i : i + batch_size])
-        parts.append(function(tf.convert_to_tensor(x[i : i + batch_size]), labels))
+def in_batches(function, x, y: np.ndarray | None, batch_size: int):
+    """Apply a compiled function to arrays batch by batch; return NumPy arrays of all rows.
+
+    Args:
+        function: From x and y, each a tensor of the rows of a batch, to tensors; of no labels, y is None.
+        x: An array, or a list of arrays of as many rows.
+        y: Labels, or None.
+        batch_size: Rows at once.
+    """
+    parts, n = [], len(tf.nest.flatten(x)[0])
+    for i in range(0, max(1, n), batch_size):  # of no rows, one batch says the shape of the result
+        batch = [
+            None if a is None else tf.convert_to_tensor(a[i : i + batch_size])
+            for a in (*tf.nest.flatten(x), y)
+        ]
+        parts.append(function(tf.nest.pack_sequence_as(x, batch[:-1]), batch[-1]))
     return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)

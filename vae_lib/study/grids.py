@@ -51,12 +51,13 @@ def preset_comparisons(preset: str) -> dict[str, list[TrainConfig]]:
         }
     if preset == "full":
         base, seeds = TrainConfig(latent_dim=LATENT_DIM, epochs=5), range(3)
-        betas = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+        color = dataclasses.replace(base, dataset="cifar10", channels="independent")
+        sizes, betas = (2, 4, 8, 16, 32, 64, 128), (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
         sprites = TrainConfig(dataset="sprites", latent_dim=10, epochs=40)
         return {
-            "data_set": grid(base, dataset=(*REAL, "mnist"), seed=seeds),
-            "latent_size": grid(base, dataset=REAL, latent_dim=(2, 4, 8, 16, 32, 64, 128), seed=seeds),
-            "beta": grid(base, dataset=REAL, beta=betas, seed=seeds),
+            "data_set": grid(base, dataset=("fashion_mnist", "mnist"), seed=seeds) + grid(color, seed=seeds),
+            "latent_size": [c for of in (base, color) for c in grid(of, latent_dim=sizes, seed=seeds)],
+            "beta": [c for of in (base, color) for c in grid(of, beta=betas, seed=seeds)],
             "disentanglement": grid(sprites, beta=(1.0, 2.0, 4.0, 8.0, 16.0, 32.0), seed=range(5)),
             "likelihood": grid(base, likelihood=("bernoulli", "discretized_logistic"), seed=seeds),
             "prior": grid(base, prior=("normal", "flow"), seed=seeds),

@@ -122,18 +122,20 @@ def load_run(directory: Path | str) -> Run:
 
 
 def make_vae(config: TrainConfig, image_shape: tuple[int, int, int], num_classes: int = 0):
-    """Return the untrained VAE of a config; the same seed gives the same weights.
+    """Return the untrained VAE or HierarchicalVAE of a config; the same seed gives the same weights.
 
     Args:
-        config: What to build; VAE takes those of its fields that are arguments of its constructor.
+        config: What to build; the model takes those of its fields that are arguments of its constructor.
         image_shape: (height, width, channels) of the data.
         num_classes: Of the data; ignored unless the config is conditional.
     """
+    from vae_lib.models.hierarchical import HierarchicalVAE
     from vae_lib.models.vae import VAE
 
+    kind = HierarchicalVAE if config.network == "hierarchical" else VAE
     arguments = inspect.signature(VAE.__init__).parameters
     shared = {name: value for name, value in config.to_dict().items() if name in arguments}
-    return VAE(tuple(image_shape), num_classes=num_classes if config.conditional else 0, **shared)
+    return kind(tuple(image_shape), num_classes=num_classes if config.conditional else 0, **shared)
 
 
 @contextlib.contextmanager

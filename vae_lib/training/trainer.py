@@ -25,7 +25,6 @@ from vae_lib.utils.runtime import processor, thread_count
 from vae_lib.utils.signals import StopRequest, stop_requests
 
 VALIDATION_NOISE = 2**31  # the step whose noise every validation uses: training never gets that far
-VALIDATION_BATCH = 500
 CHECKPOINT_STEPS = 2000  # longer epochs are saved in between too
 WARMUP_STEPS = 300  # of the learning rate, or a tenth of a shorter run
 BETA_2 = 0.98  # of Adam: a shorter memory than Keras' 0.999 suits runs of a few epochs
@@ -116,7 +115,7 @@ def check_fit(config: TrainConfig, data: ImageDataset) -> None:
 def _claim(run: Run, config: TrainConfig, data: ImageDataset) -> None:
     """Write `config.json`, or raise InputError if it is there with another config or other data."""
     if not (run.directory / "config.json").exists():
-        content = {"results_version": RESULTS_VERSION, "config": config.to_dict(), "data": data.describe()}
+        content = {"results_version": RESULTS_VERSION, "config": config.written(), "data": data.describe()}
         write_json(run.directory / "config.json", content)
         return
     version = run.description.get("results_version", 2)  # the last that was not written down
@@ -155,7 +154,7 @@ class TrainingLoop:
         self.callbacks = keras.callbacks.CallbackList(callbacks, model=self.vae, **shown)
         self.step, self.threads, self.history, self.logs = 0, [], [], {}
         self.seconds, self.began = 0.0, 0.0  # seconds of training up to the last checkpoint; the time of that
-        self.best = [variable.numpy() for variable in self.vae.trainable_variables]
+        self.best = self._weights()
 
     def _make_vae(self):
         return make_vae(self.config, self.data.image_shape, len(self.data.class_names))
@@ -167,8 +166,9 @@ class TrainingLoop:
             peak / 10, self.total_steps - warmup, warmup_target=peak, warmup_steps=warmup
         )
         optimizer = keras.optimizers.Adam(
-            schedule, beta_2=BETA_2, weight_decay=self.config.weight_decay or None, global_clipnorm=CLIP_NORM
-        )
+            schedule, beta_2=BETA_2, weight_decay=self.config.weight_decay or None, global_clipnorm=CLIP_NORM,
+            use_ema=self.config.ema > 0, ema_momentum=self.config.ema or 0.99,
+        )  # fmt: skip
         optimizer.build(self.vae.trainable_variables)
         return optimizer
 
@@ -220,20 +220,38 @@ class TrainingLoop:
         """Validate, add a row to the history, and keep the weights if they are the best so far."""
         settings = {"learning_rate": float(self.vae.optimizer.learning_rate), "beta": float(self.vae.beta)}
         best_loss = min((row["val_loss"] for row in self.history), default=math.inf)
-        self.logs = values | {f"val_{name}": value for name, value in self._validate().items()}
+        scores, weights = self._validate(), self._weights()
+        if self.config.ema:
+            averaged, average = self._validate_average()
+            settings["averaged"] = averaged["loss"] < scores["loss"]
+            if settings["averaged"]:
+                scores, weights = averaged, average
+        self.logs = values | {f"val_{name}": value for name, value in scores.items()}
         self.history.append({"epoch": epoch + 1, **self.logs, **settings})
         if self.logs["val_loss"] < best_loss:
-            self.best = [variable.numpy() for variable in self.vae.trainable_variables]
+            self.best = weights
         self.callbacks.on_epoch_end(epoch, self.logs)
         self.vae.reset_metrics()
+
+    def _weights(self) -> list[np.ndarray]:
+        return [variable.numpy() for variable in self.vae.trainable_variables]
+
+    def _validate_average(self) -> tuple[dict[str, float], list[np.ndarray]]:
+        """Return the means on the validation images with averaged weights, and these weights."""
+        variables, own = self.vae.trainable_variables, self._weights()
+        self.vae.optimizer.finalize_variable_values(variables)
+        scores, average = self._validate(), self._weights()
+        for variable, value in zip(variables, own, strict=True):
+            variable.assign(value)
+        return scores, average
 
     def _validate(self) -> dict[str, float]:
         """Return the means on the validation images, at the final beta."""
         self.vae.reset_metrics()
         self.vae.beta.assign(self.config.beta)
         self.vae.reseed(self.config.seed, VALIDATION_NOISE)
-        for i in range(0, len(self.data.x_val), VALIDATION_BATCH):
-            logs = self.test_step(self._batch("val", slice(i, i + VALIDATION_BATCH)))
+        for i in range(0, len(self.data.x_val), self.vae.images_at_once):
+            logs = self.test_step(self._batch("val", slice(i, i + self.vae.images_at_once)))
         return _finite(logs)
 
     def _batch(self, part: str, rows) -> tuple[np.ndarray, ...]:
@@ -246,6 +264,7 @@ class TrainingLoop:
         groups = {
             "weights": self.vae.trainable_variables,
             "optimizer": self.vae.optimizer.variables,
+            "state": [v for v in self.vae.non_trainable_weights if v is not self.vae.beta],
             "trackers": [variable for tracker in self.vae.metrics for variable in tracker.variables],
         }
         return {f"{group}/{i}": v for group, variables in groups.items() for i, v in enumerate(variables)}

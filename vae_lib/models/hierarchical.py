@@ -1,0 +1,424 @@
+"""HierarchicalVAE: a VAE whose latents lie on several scales, inferred from the coarsest to the finest.
+
+z_1, a vector, stands at the top, as in a flat VAE. Below it a state of feature maps runs from coarse to fine.
+At each scale blocks draw latents z (height, width, channels) from a prior that the state gives, or from a
+posterior that sees the encoder's features too, and add them to the state:
+
+    p(x, z) = p(z_1) p(z_2|z_1) ... p(x|z)        q(z|x) = q(z_1|x) q(z_2|z_1, x) ...
+
+Source: Sønderby et al. 2016, arXiv:1602.02282 (ladder); Child 2021, arXiv:2011.10650 (blocks, stability).
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers, ops
+
+from vae_lib.config import TrainConfig
+from vae_lib.latent_space import interpolate
+from vae_lib.models.networks import (
+    Sampling,
+    bounded_log_var,
+    residual_block,
+    stage_sizes,
+    upsample,
+    with_label,
+)  # fmt: skip
+from vae_lib.models.priors import normal_log_prob
+from vae_lib.models.vae import VAE, as_bytes, compiled, in_batches
+from vae_lib.utils.errors import InputError
+
+LATENTS = (16, 8, 4)  # channels of z by scale, from the coarsest; finer scales have as many as the last
+BLOCKS = (2, 2, 1)
+WILD = 10.0  # a gradient of so many times the usual norm is not applied
+MEMORY = 0.99  # of the usual norm, from one step to the next
+
+
+class Scale(NamedTuple):
+    """One size of feature maps, and the latents on it."""
+
+    size: tuple[int, int]
+    latents: int  # channels of z
+    blocks: int
+
+    @property
+    def name(self) -> str:
+        """`7x7`, as in `rate_7x7`."""
+        return f"{self.size[0]}x{self.size[1]}"
+
+
+class Latents(NamedTuple):
+    """z of one block, and the means and log-variances of its prior and posterior: (batch, h, w, channels)."""
+
+    z: tf.Tensor
+    prior: tuple[tf.Tensor, tf.Tensor]
+    posterior: tuple[tf.Tensor, tf.Tensor]
+
+    def rate(self):
+        """Return KL(q || p) in nats, shape (batch,)."""
+        (p_mean, p_log_var), (q_mean, q_log_var) = self.prior, self.posterior
+        distance = (ops.square(q_mean - p_mean) + ops.exp(q_log_var)) * ops.exp(-p_log_var)
+        return 0.5 * ops.sum(distance + p_log_var - q_log_var - 1.0, axis=(1, 2, 3))
+
+    def log_ratio(self):
+        """Return log p(z) - log q(z) in nats, shape (batch,)."""
+        return ops.sum(
+            normal_log_prob(self.z, *self.prior) - normal_log_prob(self.z, *self.posterior), (1, 2)
+        )
+
+
+class LatentBlock(layers.Layer):
+    """Latents of one scale: their prior and their posterior, and what they add to the state.
+
+    Args:
+        size: (height, width).
+        width: Channels of the state and of the encoder's features.
+        latents: Channels of z.
+    """
+
+    def __init__(self, size: tuple[int, int], width: int, latents: int, **kwargs):
+        super().__init__(**kwargs)
+        state, features, z = (keras.Input((*size, channels)) for channels in (width, width, latents))
+        active = layers.Activation("gelu")(state)
+        prior = layers.Conv2D(2 * latents, 3, padding="same", kernel_initializer="zeros")(active)  # N(0, I)
+        offset = layers.Concatenate()([active, features])
+        small = keras.initializers.VarianceScaling(0.1)
+        offset = layers.Conv2D(2 * latents, 3, padding="same", kernel_initializer=small)(offset)
+        changed = residual_block(layers.Add()([state, layers.Conv2D(width, 1)(z)]))
+        self.prior_net = keras.Model(state, prior)
+        self.offset_net = keras.Model([state, features], offset)  # of the posterior from the prior
+        self.update_net = keras.Model([state, z], changed)
+        self.networks = [self.prior_net, self.offset_net, self.update_net]
+        self.sampling = Sampling()
+        self.built = True
+
+    def prior(self, state):
+        """Return mean and log-variance of p(z|state), each (batch, height, width, latents)."""
+        mean, log_var = ops.split(self.prior_net(state), 2, axis=-1)
+        return mean, bounded_log_var(log_var)
+
+    def infer(self, state, features, mean_only: bool) -> Latents:
+        """Return z, drawn from q(z|state, x) or its mean, with p(z|state) and q(z|state, x)."""
+        mean, log_var = ops.split(self.prior_net(state), 2, axis=-1)
+        mean_offset, log_var_offset = ops.split(self.offset_net([state, features]), 2, axis=-1)
+        posterior = mean + mean_offset, bounded_log_var(log_var + log_var_offset)
+        z = posterior[0] if mean_only else self.sampling(*posterior)
+        return Latents(z, (mean, bounded_log_var(log_var)), posterior)
+
+
+@keras.saving.register_keras_serializable(package="vae_lib")
+class HierarchicalVAE(VAE):
+    """A VAE with latents on several scales, for the images, likelihoods, priors and labels that VAE takes.
+
+    `latent_dim` and `prior` are those of z_1, the vector at the top: `encode` returns its code, and `decode`
+    draws all finer latents from the model's own priors, given it. `rate` is the sum over scales, each of
+    which is reported too: `rate_1x1`, `rate_4x4`, ... A step whose gradient has 10 times the usual norm is
+    skipped, and counted as `skipped`.
+
+    Args:
+        image_shape: (height, width, channels).
+        network: `hierarchical`, as in TrainConfig.
+        scale_latents: Channels of z at the scales below z_1, the coarsest first: from at most 4 pixels a side
+            to half the image. Scales that are not listed have no latents; None takes 16, 8, 4, 4, ...
+        scale_blocks: Blocks of these scales, each with a z of its own; None takes 2, 2, 1, 1, ...
+        width: Half the channels of the finest scale, a quarter of those of all others.
+        options: Those of VAE.
+
+    Raises:
+        InputError: If an argument has a value that is not allowed.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], network: str = "hierarchical", **options):
+        super().__init__(image_shape, network=network, **options)
+        self.usual_norm = self.add_weight(shape=(), initializer="zeros", trainable=False, name="usual_norm")
+        self.skipped = keras.metrics.Sum(name="skipped")
+
+    def make_networks(self, config: TrainConfig) -> list[keras.Model]:
+        """Make the encoder, the top of the decoder, the blocks of each scale and the steps between scales."""
+        sizes, width, dense_units = stage_sizes(self.image_shape), config.width, config.dense_units
+        self.scales = make_scales(sizes, config.scale_latents, config.scale_blocks)
+        widths = [4 * width] * (len(self.scales) - 1) + [2 * width]
+        self.encoder = self._make_encoder(widths, dense_units)
+        self.top = self._make_top(widths[0], dense_units)
+        self.blocks, self.steps = [], []
+        outputs = [*widths[1:], self.likelihood.n_params(self.image_shape[-1])]
+        for i, (scale, channels) in enumerate(zip(self.scales, widths, strict=True)):
+            self.blocks += [LatentBlock(scale.size, channels, scale.latents) for _ in range(scale.blocks)]
+            state, activation = (
+                keras.Input((*scale.size, channels)),
+                "gelu" if channels != widths[-1] else None,
+            )
+            self.steps.append(keras.Model(state, upsample(state, outputs[i], sizes[-2 - i], activation)))
+        self.reseed(self.arguments["seed"], 0)
+        inside = [network for block in self.blocks for network in block.networks]
+        return [self.encoder, self.top, *self.steps, *inside]
+
+    def _make_encoder(self, widths: list[int], dense_units: int) -> keras.Model:
+        """Return the network x (batch, h, w, c) in [-1, 1] -> z_mean, z_log_var, features of each scale."""
+        x = image = keras.Input(self.image_shape)
+        features = []
+        for channels in reversed(widths):
+            x = layers.Conv2D(channels, 4, strides=2, padding="same", activation="gelu")(x)
+            features.insert(0, x)
+        inputs, x = with_label(image, layers.Flatten()(x), self.num_classes)
+        x = layers.Dense(dense_units, activation="gelu")(x)
+        z_mean = layers.Dense(self.latent_dim, name="z_mean")(x)
+        z_log_var = layers.Dense(self.latent_dim, activation=bounded_log_var, name="z_log_var")(x)
+        return keras.Model(inputs, [z_mean, z_log_var, *features], name="encoder")
+
+    def _make_top(self, channels: int, dense_units: int) -> keras.Model:
+        """Return the network z_1 (batch, latent_dim) -> the state at the coarsest scale."""
+        z, (height, width) = keras.Input((self.latent_dim,)), self.scales[0].size
+        inputs, x = with_label(z, z, self.num_classes)
+        x = layers.Dense(dense_units, activation="gelu")(x)
+        x = layers.Dense(height * width * channels)(x)
+        return keras.Model(inputs, layers.Reshape((height, width, channels))(x), name="top")
+
+    def _names_of_means(self) -> tuple[str, ...]:
+        return (*super()._names_of_means(), *self.rate_names)
+
+    @property
+    def rate_names(self) -> list[str]:
+        """The keys of the rates by scale, the coarsest first: `rate_1x1`, that of z_1, `rate_4x4`, ..."""
+        return ["rate_1x1", *(f"rate_{scale.name}" for scale in self.scales if scale.blocks)]
+
+    @property
+    def metrics(self):
+        """The trackers, and the number of steps that were skipped."""
+        return [*self.trackers, self.skipped]
+
+    def reseed(self, seed: int, step: int) -> None:
+        """Make the noise of all latents and of pixels that follows a pure function of (seed, step)."""
+        super().reseed(seed, step)
+        for i, block in enumerate(self.blocks):
+            block.sampling.reseed((seed + 1_000_003 * (i + 1)) % 2**32, step)
+
+    # --- From coarse to fine ----------------------------------------------------------------------------
+    def _descend(self, z, y, choose: Callable):
+        """Return params of p(x|z), from z_1 and the z that `choose(scale index, block, state)` returns."""
+        state, blocks = self.top(self._with_label(z, y)), iter(self.blocks)
+        for i, scale in enumerate(self.scales):
+            for block in itertools.islice(blocks, scale.blocks):
+                state = block.update_net([state, choose(i, block, state)])
+            state = self.steps[i](state)
+        return state
+
+    def _infer(self, z, features, y, mean_only: bool = False):
+        """Return params, and by scale a list of Latents: drawn from q(z|x), or at its means."""
+        inferred = [[] for _ in self.scales]
+
+        def choose(i, block, state):
+            inferred[i].append(block.infer(state, features[i], mean_only))
+            return inferred[i][-1].z
+
+        return self._descend(z, y, choose), inferred
+
+    def _generate(self, z, y, temperature=1.0):
+        """Return params for z_1, all finer latents drawn from their priors, the noise scaled."""
+
+        def choose(i, block, state):
+            mean, log_var = block.prior(state)
+            return mean + temperature * (block.sampling(mean, log_var) - mean)
+
+        return self._descend(z, y, choose)
+
+    def call(self, x, y=None, training=False):
+        """Return params of p(x|z), z_1, and z_mean and z_log_var of z_1; all z are drawn from q(z|x)."""
+        z_mean, z_log_var, *features = self._features(x, y)
+        z = self.sampling(z_mean, z_log_var)
+        return self._infer(z, features, y)[0], z, z_mean, z_log_var
+
+    def _features(self, x, y=None):
+        """Return z_mean and z_log_var of z_1, and the encoder's features by scale."""
+        return super()._encode(x, y)
+
+    def _encode(self, x, y=None, training=False):
+        return self._features(x, y)[:2]
+
+    def _decode(self, z, y=None, training=False):
+        return self._generate(z, y)
+
+    def _elbo_terms(self, x, y=None, training=False):
+        """Return `elbo`, `distortion`, `rate` and the rate of each scale in nats, each of shape (batch,)."""
+        x = self._pixels(x)
+        z_mean, z_log_var, *features = self._features(x, y)
+        z = self.sampling(z_mean, z_log_var)
+        params, inferred = self._infer(z, features, y)
+        rates = [self.prior.rate(z, z_mean, z_log_var, y)]
+        rates += [sum(latents.rate() for latents in scale) for scale in inferred if scale]
+        distortion, rate = -self.likelihood.log_prob(x, params), sum(rates)
+        terms = {"elbo": -distortion - rate, "distortion": distortion, "rate": rate}
+        return terms | dict(zip(self.rate_names, rates, strict=True))
+
+    def _log_weights(self, x, y, n_samples):
+        x = self._pixels(x)
+        encoded = self._features(x, y)
+        x, z_mean, z_log_var, *features = (tf.repeat(a, n_samples, axis=0) for a in (x, *encoded))
+        y = None if y is None else tf.repeat(y, n_samples)
+        z = self.sampling(z_mean, z_log_var)
+        params, inferred = self._infer(z, features, y)
+        log_weights = self.likelihood.log_prob(x, params) + self.prior.log_prob(z, y)
+        log_weights -= normal_log_prob(z, z_mean, z_log_var)
+        log_weights += sum(latents.log_ratio() for scale in inferred for latents in scale)
+        return tf.reshape(log_weights, (-1, n_samples))
+
+    def train_step(self, data):
+        """As that of VAE; a gradient far above the usual norm, or one that is not finite, is not applied."""
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            terms = self._elbo_terms(x, y, training=True)
+            scaled_loss = self.optimizer.scale_loss(ops.mean(self._losses_of(terms)))
+        gradients = tape.gradient(scaled_loss, self.trainable_variables)
+        norm, usual = tf.linalg.global_norm(gradients), self.usual_norm
+        usual.assign(tf.where(usual == 0.0, norm, usual))  # of the first step
+        fits = norm <= WILD * usual  # false for NaN
+        pairs = list(zip(gradients, self.trainable_variables, strict=True))
+        if not self.optimizer.built:  # no variable can be made within a condition
+            self.optimizer.build(self.trainable_variables)
+        tf.cond(fits, lambda: self._apply(pairs), lambda: False)
+        usual.assign(tf.where(fits, MEMORY * usual + (1.0 - MEMORY) * norm, usual / MEMORY))
+        self.skipped.update_state(1.0 - ops.cast(fits, "float32"))
+        return {**self._track(terms), "skipped": self.skipped.result()}
+
+    def _apply(self, pairs) -> bool:
+        self.optimizer.apply_gradients(pairs)
+        return True
+
+    def _compile_batch_functions(self) -> None:
+        super()._compile_batch_functions()
+        mean, draw = self.likelihood.mean, self.likelihood.draw
+
+        def decoded(latents, y, temperature):  # z_1 alone, or the z of every block after it
+            z, *below = latents
+            below = iter(below)
+            params = self._descend(z, y, lambda *_: next(below)) if len(latents) > 1 else None
+            return self._generate(z, y, temperature) if params is None else params
+
+        def inferred(x, y):
+            z_mean, _, *features = self._features(x, y)
+            scales = self._infer(z_mean, features, y, mean_only=True)[1]
+            return [z_mean, *(latents.z for scale in scales for latents in scale)]
+
+        self._infer_batch = compiled(inferred)
+        self._mean_batch = compiled(lambda z, y, t: as_bytes(mean(decoded(z, y, t))))
+        self._draw_batch = compiled(lambda z, y, t: as_bytes(draw(decoded(z, y, t), self.pixel_noise)))
+
+    # --- Arrays in, arrays out --------------------------------------------------------------------------
+    def encode_scales(self, x, y=None) -> list[np.ndarray]:
+        """Return the latents of images, each the mean of its posterior: z_1, and one array for each scale.
+
+        Shapes (n, latent_dim) and (n, height, width, blocks x channels), the coarsest scale first.
+        """
+        z, *blocks = in_batches(
+            self._infer_batch, self._images(x), self._labels(y, len(x)), self.images_at_once
+        )
+        blocks = iter(blocks)
+        per_scale = ([next(blocks) for _ in range(scale.blocks)] for scale in self.scales)
+        return [z, *(np.concatenate(arrays, axis=-1) for arrays in per_scale if arrays)]
+
+    def decode_scales(self, latents, y=None, draw: bool = False, seed: int = 0) -> np.ndarray:
+        """Return images uint8 (n, h, w, c) decoded from latents as `encode_scales` returns them."""
+        z, *below = (np.asarray(a, dtype="float32") for a in latents)
+        counts = [scale.blocks for scale in self.scales if scale.blocks]
+        blocks = [part for a, n in zip(below, counts, strict=True) for part in np.split(a, n, axis=-1)]
+        return self._decode_latents([z, *blocks], y, draw, seed)
+
+    def decode(
+        self,
+        z,
+        y=None,
+        draw: bool = False,
+        seed: int = 0,
+        batch_size: int | None = None,
+        temperature: float = 1.0,
+    ) -> np.ndarray:
+        """Return images uint8 (n, h, w, c) for z_1; finer latents are drawn from the model's priors, by seed.
+
+        Args:
+            z: z_1, shape (n, latent_dim).
+            y: Labels of a conditional model, (n,), or one for all.
+            draw: Whether to draw pixels from p(x|z), in place of its mean.
+            seed: Of all noise.
+            batch_size: Images at once; the noise depends on it.
+            temperature: Scale of the noise of the finer latents; 0 takes the means of their priors.
+        """
+        z = self._codes(z)
+        return self._decode_latents([z], y, draw, seed, batch_size, temperature)
+
+    def _decode_latents(self, latents, y, draw, seed, batch_size=None, temperature=1.0) -> np.ndarray:
+        self.reseed(seed, 0)
+        batch, t = self._draw_batch if draw else self._mean_batch, tf.constant(temperature, "float32")
+        labels = self._labels(y, len(latents[0]))
+        return in_batches(lambda z, y: batch(z, y, t), latents, labels, batch_size or self.images_at_once)
+
+    def sample(
+        self, n: int, y=None, seed: int = 0, temperature: float = 1.0, draw: bool = False
+    ) -> np.ndarray:
+        """Return n uint8 images decoded from the priors of all scales; the temperature scales their noise."""
+        z = self.sample_prior(n, y, seed, temperature)
+        return self.decode(z, y, draw, seed, temperature=temperature)
+
+    def reconstruct(self, x, y=None) -> np.ndarray:
+        """Return uint8 images: the means of p(x|z), every latent at the mean of its posterior."""
+        return self.decode_scales(self.encode_scales(x, y), y)
+
+    def interpolate(self, x_from, x_to, steps: int = 8, spherical: bool = False, y=None) -> np.ndarray:
+        """Return uint8 images (n, steps, h, w, c) between two reconstructions, along all scales."""
+        ends = zip(self.encode_scales(x_from, y), self.encode_scales(x_to, y), strict=True)
+        n = len(x_from)
+        paths = []
+        for start, end in ends:
+            path = interpolate(start.reshape(n, -1), end.reshape(n, -1), steps, spherical)
+            paths.append(path.reshape(n * steps, *start.shape[1:]))
+        labels = None if self._labels(y, n) is None else np.repeat(self._labels(y, n), steps)
+        return self.decode_scales(paths, labels).reshape(n, steps, *self.image_shape)
+
+    def mix_levels(self, x_top, x_bottom, split: int, y=None) -> np.ndarray:
+        """Return uint8 images with the coarse latents of one image and the fine ones of another.
+
+        Args:
+            x_top: Images that give the first `split` scales, z_1 being the first.
+            x_bottom: As many images, which give all others.
+            split: From 0, all of `x_bottom`, to the number of scales, all of `x_top`.
+            y: Labels of a conditional model, for both.
+        Source: Karras et al. 2019, arXiv:1812.04948 (style mixing).
+        """
+        coarse, fine = self.encode_scales(x_top, y), self.encode_scales(x_bottom, y)
+        if not isinstance(split, int | np.integer) or not 0 <= split <= len(coarse):
+            raise InputError(f"split must be an integer from 0 to {len(coarse)}; received {split!r}")
+        return self.decode_scales([*coarse[:split], *fine[split:]], y)
+
+
+def make_scales(sizes, scale_latents=None, scale_blocks=None) -> list[Scale]:
+    """Return the scales of a model, the coarsest first.
+
+    Args:
+        sizes: Heights and widths as of `stage_sizes`, from the image down to the coarsest.
+        scale_latents: As HierarchicalVAE takes them.
+        scale_blocks: As HierarchicalVAE takes them.
+
+    Raises:
+        InputError: If more are given than there are scales.
+    """
+    sizes = sizes[:0:-1]
+    chosen = []
+    for name, given, default in (
+        ("scale_latents", scale_latents, LATENTS),
+        ("scale_blocks", scale_blocks, BLOCKS),
+    ):
+        if given is not None and len(given) > len(sizes):
+            raise InputError(
+                f"{name} must be at most {len(sizes)} integers, one for each scale of "
+                f"{', '.join(f'{h}x{w}' for h, w in sizes)}; received {len(given)}"
+            )
+        fill = default[-1] if given is None else 0
+        listed = list(default if given is None else given)
+        chosen.append((listed + [fill] * len(sizes))[: len(sizes)])
+    return [
+        Scale(size, latents, blocks if latents else 0)
+        for size, latents, blocks in zip(sizes, *chosen, strict=True)
+    ]
