@@ -105,7 +105,7 @@ _COUNT = _integer(1, 10_000)
 _OPTIONS = {
     **_FIELDS,
     "run": _option("run directory, or its name", metavar=None),
-    "data": _option("your own images: a folder, or an .npz file", metavar="PATH"),
+    "data": _option("your own images: a folder, or an .npz, .npy or .csv file", metavar="PATH"),
     "preset": _option("which cells", "quick", None, choices=STUDIES),
     "seeds": _option("runs of each cell [3]", type=_COUNT),
     "jobs": _option("worker processes, each on one thread", 2, type=_COUNT),

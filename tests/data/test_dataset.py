@@ -144,6 +144,19 @@ def test_arrays_in_memory_make_a_data_set(rng):
         from_arrays(x, y, x)
 
 
+def test_integers_of_a_set_are_scaled_together_and_so_are_floats():
+    x = np.random.default_rng(0).integers(0, 256, (50, 9, 8), dtype=np.uint8)
+    deep = (x * 16.06 + 0.5).astype(np.uint16)  # 12 bits
+    data = from_arrays(deep, x_test=deep[:7] // 20)
+    assert np.array_equal(data.x_test[..., 0], np.rint(deep[:7] // 20 / 4095 * 255))
+    assert data.source == "arrays in memory, 12-bit values scaled to 0 to 255"
+    assert from_arrays(x // 128).source == "arrays in memory, values 0 and 1 spread to 0 and 255"
+    data = from_arrays(x.astype(float), x_test=(x[:7] // 128).astype(float))  # dark images, and no masks
+    assert np.array_equal(data.x_test[..., 0], x[:7] // 128) and data.source == "arrays in memory"
+    with pytest.raises(InputError, match="x_train and x_test: ambiguous range, min 0, max 255"):
+        from_arrays(x / 255, x_test=x[:7].astype(float))
+
+
 def test_the_classes_are_the_labels_that_there_are():
     images = np.zeros((8, 8, 8), np.uint8)
     data = from_arrays(images, np.array([3, 5] * 4), images[:2], np.array([9, 3]))

@@ -66,12 +66,26 @@ def test_cmyk_palette_and_one_bit(tmp_path):
     assert np.array_equal(decoded(Image.fromarray(bits), tmp_path / "c.png")[..., 0], bits * np.uint8(255))
 
 
-def test_sixteen_bit_grey_is_divided_by_257_and_rounded(tmp_path):
+def test_sixteen_bit_grey_of_full_range_is_divided_by_257_and_rounded(tmp_path):
     values = np.array([0, 128, 129, 257, 25_700, 32_767, 65_407, 65_535] * 8, np.uint16).reshape(8, 8)
     expected = [0, 0, 1, 1, 100, 127, 255, 255]
     for name in ("a.png", "a.tif"):
         pixels = decoded(Image.fromarray(values), tmp_path / name)
         assert pixels.shape == (8, 8, 1) and pixels[0, :, 0].tolist() == expected
+
+
+def test_sixteen_bit_grey_is_scaled_by_the_white_level_and_its_largest_value_is_noted(tmp_path):
+    ramp = np.arange(4096).reshape(64, 64)
+    for name, values in {
+        "a.png": ramp.astype("u2"),
+        "b.tif": ramp.astype("u2"),
+        "c.tif": ramp.astype("i4"),
+    }.items():
+        image = decode(save(tmp_path / name, values), None, {16: 4095})
+        assert image.bits == 16 and image.high == 4095
+        assert np.array_equal(image.pixels[..., 0], np.rint(ramp / 4095 * 255))
+    image = decode(save(tmp_path / "d.png", noise(0)), None)
+    assert image.bits == 8 and image.high == noise(0).max()
 
 
 def test_big_endian_sixteen_bit_tiff(tmp_path):

@@ -36,9 +36,9 @@ def decoded(monkeypatch):
     """The files that are decoded from here on."""
     paths = []
 
-    def record(path, image_size):
+    def record(path, *settings):
         paths.append(path)
-        return decode(path, image_size)
+        return decode(path, *settings)
 
     monkeypatch.setattr(image_folder, "decode", record)
     return paths
@@ -169,7 +169,7 @@ def test_files_of_other_endings_and_of_none_are_known_by_their_content(root):
         pixels = noise(100 + i, (12, 10))
         Image.fromarray(pixels).save(root / f"netpbm{i}{extension}", "PNG" if not extension else "PPM")
         expected.add(pixels.tobytes())
-    Image.fromarray(noise(200, (12, 10))).save(root / "photo.jfif", "JPEG")
+    Image.fromarray(noise(200, (12, 10))).save(root / "photo", "JPEG")
     (root / "LICENSE").write_text("no image")
     (root / "photo.heic").write_bytes(b"no image")
     images = load(root)
@@ -289,6 +289,61 @@ def test_sides_the_model_does_not_take(root, shape):
     fill(root, 3, shape=shape)
     with pytest.raises(InputError, match=rf"{shape[0]}x{shape[1]} \(3\).*8 to 256.*--image_size"):
         load(root)
+
+
+# The range of the pixels
+
+
+def deep(pixels, bits):
+    """Return 8-bit pixels as an image of more bits in 16."""
+    return np.rint(pixels / 255 * (2**bits - 1)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("bits", [9, 10, 11, 12, 14, 16])
+@pytest.mark.parametrize("size", [None, (16, 16)])
+def test_sixteen_bit_files_are_scaled_by_the_bits_that_the_whole_set_uses(root, bits, size):
+    shape = (40, 30)
+    bright, dark = [[noise(i, shape) // k for i in range(6)] for k in (1, 20)]
+    for part, images in (("train", bright), ("test", dark)):
+        for i, image in enumerate(images):
+            save(root / "8" / part / f"{i}.png", image)
+            save(root / "16" / part / f"{i}{('.png', '.tif')[i % 2]}", deep(image, bits))
+    eight, sixteen = (load(root / name, image_size=size) for name in ("8", "16"))
+    assert [set(x) for x in parts(eight)] == [set(x) for x in parts(sixteen)]
+    assert (
+        sixteen.source.startswith(f"folder, {bits}-bit values scaled to 0 to 255")
+        and "bit" not in eight.source
+    )
+
+
+def test_files_of_eight_and_sixteen_bits_are_scaled_apart(root):
+    expected = fill(root, 4, shape=(12, 10))
+    for i in range(10, 16):
+        save(root / f"{i}.png", deep(noise(i, (12, 10)), 12))
+        expected.add(noise(i, (12, 10)).tobytes())
+    images = load(root)
+    assert set.union(*parts(images)) == expected
+    assert images.source == "folder, 12-bit values scaled to 0 to 255 in 6 of 10 files"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_masks_of_zero_and_one_are_spread_and_others_are_not(root, dtype, decoded):
+    masks = [(noise(i, (12, 10)) > 99).astype(dtype) for i in range(6)]
+    for i, mask in enumerate(masks):
+        save(root / f"{i}.png", mask)
+    images = load(root)
+    assert set.union(*parts(images)) == {(mask * 255).astype(np.uint8).tobytes() for mask in masks}
+    assert images.source == "folder, values 0 and 1 spread to 0 and 255"
+    assert load(root).source == images.source and len(decoded) == 12  # not again from the cache
+    save(root / "more.png", np.full((12, 10), 20, dtype))
+    images = load(root)
+    assert {mask.astype(np.uint8).tobytes() for mask in masks} < set.union(*parts(images))
+    assert images.source == "folder, no value above 20 of 255"
+
+
+def test_eight_bit_files_are_decoded_once(root, decoded):
+    fill(root, 3, shape=(12, 10))
+    assert load(root).source == "folder" and len(decoded) == 3
 
 
 # Damaged files
@@ -422,10 +477,10 @@ def test_an_interrupted_decode_leaves_nothing(root, decoded, monkeypatch):
     fill(root, 6, shape=(12, 10))
     monkeypatch.setattr(image_folder, "_BATCH", 2)
 
-    def interrupt(path, image_size, record=image_folder.decode):
+    def interrupt(path, *settings, record=image_folder.decode):
         if len(decoded) == 4:
             raise KeyboardInterrupt
-        return record(path, image_size)
+        return record(path, *settings)
 
     monkeypatch.setattr(image_folder, "decode", interrupt)
     with pytest.raises(KeyboardInterrupt):
@@ -496,10 +551,10 @@ from vae_lib.data import image_folder
 def anonymous():
     return int(open('/proc/self/status').read().split('RssAnon:')[1].split()[0]) / 1024
 peak = before = anonymous()
-def watch(path, image_size, decode=image_folder.decode):
+def watch(path, *settings, decode=image_folder.decode):
     global peak
     peak = max(peak, anonymous())
-    return decode(path, image_size)
+    return decode(path, *settings)
 image_folder.decode = watch
 images = image_folder.load_folder(Path(sys.argv[1]), Path(sys.argv[2]), "pictures", "folder")
 assert images.x_train.nbytes == 4860 * 64 * 64 * 3

@@ -108,6 +108,33 @@ def test_npz_by_path_without_labels_or_test_images(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "values, white, note",
+    [
+        (lambda x: x, 255, ""),
+        (lambda x: x // 128, 1, ", values 0 and 1 spread to 0 and 255"),
+        (lambda x: x // 16, 255, ", no value above 15 of 255"),
+        (lambda x: x.astype(np.uint16) * 16, 4095, ", 12-bit values scaled to 0 to 255"),
+        (lambda x: x.astype(np.uint16) * 5, 2047, ", 11-bit values scaled to 0 to 255"),
+        (lambda x: x.astype(np.uint16), 255, ""),
+    ],
+)
+def test_folder_npz_npy_and_csv_have_one_rule_for_the_range_of_pixels(tmp_path, values, white, note):
+    x = values(images(40, 8, 8))
+    (tmp_path / "folder").mkdir()
+    for i, image in enumerate(x):
+        Image.fromarray(image).save(tmp_path / "folder" / f"{i:02}.png")
+    np.savez(tmp_path / "x.npz", x_train=x)
+    np.save(tmp_path / "x.npy", x)
+    columns = ",".join(f"pixel{i}" for i in range(64))
+    np.savetxt(tmp_path / "x.csv", x.reshape(40, 64), "%d", ",", header=columns, comments="")
+    expected = sorted(image.tobytes() for image in np.rint(x / white * 255).astype(np.uint8))
+    for path in ("folder", "x.npz", "x.npy", "x.csv"):
+        data = load_dataset(tmp_path / path, tmp_path)
+        assert sorted(itertools.chain(*contents(data))) == expected
+        assert data.source == f"{'image folder' if path == 'folder' else 'file'} {path}{note}"
+
+
+@pytest.mark.parametrize(
     "arrays, message",
     [
         ({"x_train": images(2, 9, 8)}, "2 training images; give at least 3"),

@@ -8,8 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vae_lib.data.npz import read_npz
+from vae_lib.data import npz
 from vae_lib.utils.errors import InputError
+
+
+def read_npz(path):
+    return npz.checked(npz.read_npz(path), repr(str(path)))[0]
 
 
 def save(path, **arrays):
@@ -41,6 +45,8 @@ def test_npz_with_and_without_labels_test_images_and_channels(tmp_path):
         ((images(3) > 99).astype(np.float64), (images(3) > 99) * np.uint8(255)),
         (np.zeros((3, 9, 8)), np.zeros((3, 9, 8), np.uint8)),
         (np.full((3, 9, 8), 0.502), np.full((3, 9, 8), 128, np.uint8)),
+        (images(3) // 128, images(3) // 128 * 255),
+        (images(3).astype(np.uint16) * 257, images(3)),
     ],
 )
 def test_clear_ranges_become_uint8(tmp_path, values, expected):
@@ -65,9 +71,8 @@ def changed(value):
         (images(3) / 127.5 - 1, "ambiguous range, min -1, max 1, dtype float64"),
         (images(3) / 255 * 1.01, "ambiguous range, min 0, max 1.01"),
         (images(3) // 16 * 1.0, "ambiguous range, min 0, max 15, dtype float64"),
-        (images(3) // 128, "ambiguous range, min 0, max 1, dtype uint8"),
         (images(3).astype(int) - 1, "ambiguous range, min -1, max 254, dtype int64"),
-        (images(3).astype(np.uint16) * 257, "ambiguous range, min 0, max 65535, dtype uint16"),
+        (images(3).astype(np.uint32) * 258, "ambiguous range, min 0, max 65790, dtype uint32"),
         (images(3) > 99, "dtype bool"),
         (images(3).astype(str), "dtype <U"),
         (images(3) * 1j, "dtype complex128"),
@@ -145,13 +150,9 @@ def test_a_flipped_bit_is_noticed(tmp_path):
         read_npz(path)
 
 
-def test_wrong_keys_and_a_single_array(tmp_path):
+def test_wrong_keys(tmp_path):
     with pytest.raises(InputError, match=r"no array x_train, found \['images', 'x_test'\]"):
         read_npz(save(tmp_path / "x.npz", images=images(3), x_test=images(3)))
-    np.save(tmp_path / "y.npy", images(3))
-    (tmp_path / "y.npy").rename(tmp_path / "y.npz")
-    with pytest.raises(InputError, match="a single array"):
-        read_npz(tmp_path / "y.npz")
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,8 @@ def test_whatever_the_numbers_they_become_bytes_without_loss_or_are_refused(
         assert "\n" not in str(error) and "x_train" in str(error)
         return
     assert pixels.dtype == np.uint8 and pixels.shape == (*shape, 1)[:4]
-    scale = 1 if values.max() > 1 or not np.issubdtype(values.dtype, np.floating) else 255
+    unit = values.max() == 1 or (values.max() < 1 and np.issubdtype(values.dtype, np.floating))
+    scale = 255 / (1 if unit else max(255, 2.0 ** int(values.max()).bit_length() - 1))
     np.testing.assert_allclose(pixels.reshape(shape), values.astype(float) * scale, rtol=0, atol=0.5 + 0.1)
 
 

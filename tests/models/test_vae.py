@@ -1,3 +1,5 @@
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -346,3 +348,17 @@ def test_no_samples_are_an_empty_array_and_half_a_sample_is_refused():
     for n in (-1, 1.5, "2"):
         with pytest.raises(InputError, match="whole number from 0; received"):
             vae.sample(n)
+
+
+def test_masks_of_0_and_1_are_warned_of_at_every_door_and_dark_images_are_not():
+    vae = VAE((8, 8, 1), latent_dim=2, width=4, dense_units=8)
+    vae.compile("adam")
+    masks = (images((8, 8, 1), n=4) > 99).astype("uint8")
+    for x in (masks, masks.astype("int64")):
+        for door in (vae.encode, vae.fit, vae.evaluate, vae.predict):
+            with pytest.warns(UserWarning, match="give masks as 255"):
+                door(x) if door == vae.encode else door(x, verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for x in (0 * masks, 2 * masks, 255 * masks, masks.astype("float32")):
+            vae.encode(x)

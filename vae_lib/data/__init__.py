@@ -4,7 +4,7 @@ import lazy_loader as lazy
 
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
-    submodules=["npz", "image_file", "image_folder", "sprites"],
+    submodules=["npz", "table", "pixel_range", "image_file", "image_folder", "sprites"],
     submod_attrs={
         "dataset": ["ImageDataset", "from_arrays", "title_of"],
         "loading": ["load_dataset", "load_or_stand_in", "known_name", "NAMES"],

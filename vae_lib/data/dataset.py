@@ -199,8 +199,8 @@ def from_arrays(
     """Make a data set from your own arrays; parts that are missing are held out as by `load_dataset`.
 
     Args:
-        x_train: Images (n, height, width) or (n, height, width, channels): integers from 0 to 255, or floats
-            in [0, 1].
+        x_train: Images (n, height, width) or (n, height, width, channels): integers from 0 to 255, floats in
+            [0, 1], masks of 0 and 1, or integers of up to 16 bits; `source` says how these become 0 to 255.
         y_train: Labels, integers from 0 to 9999, (n,), or None.
         x_test: Test images, or None.
         y_test: Their labels.
@@ -212,7 +212,8 @@ def from_arrays(
     """
     given = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
     arrays = {key: np.asarray(values) for key, values in given.items() if values is not None}
-    return split_arrays(safe_name(Path(name)), "arrays in memory", checked(arrays, name), class_names or ())
+    arrays, note = checked(arrays, name)
+    return split_arrays(safe_name(Path(name)), f"arrays in memory{note}", arrays, class_names or ())
 
 
 def split_arrays(

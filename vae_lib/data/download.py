@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from vae_lib.data.npz import Arrays, read_npz
+from vae_lib.data.npz import Arrays, checked, read_npz
 from vae_lib.utils.errors import InputError
 from vae_lib.utils.files import atomic_write, sha256_of
 
@@ -158,7 +158,7 @@ def _read(name: str, folder: Path) -> Arrays:
     [path] = (folder / path for path in _FILES[name])
     if sha256_of(path) != _SHA256[path.name]:
         raise InputError(f"{str(path)!r}: damaged, or not the published file (sha256)")
-    return read_npz(path) if name == "mnist" else _read_cifar10(path)
+    return checked(read_npz(path), repr(str(path)))[0] if name == "mnist" else _read_cifar10(path)
 
 
 def _read_cifar10(archive: Path) -> Arrays:

@@ -3,14 +3,15 @@
 - A file is recognised by its content. EXIF rotation is applied. Of an animation or a file of several pages
   the first frame is used.
 - Transparency is composited on white. Palettes, CMYK and other colour models become RGB by Pillow's own
-  conversion, without colour profiles. 16-bit grey is divided by 257 and rounded, 1-bit becomes 0 and 255;
-  floating-point images are refused. Images of a grey mode have 1 channel, all others 3.
+  conversion, without colour profiles, which keeps the upper 8 bits of 16-bit colour. 1-bit becomes 0 and
+  255; floating-point images are refused. Images of a grey mode have 1 channel, all others 3.
+- `pixel_range` says how the values of 8-bit images, and those of 16-bit grey ones, become 0 to 255.
 - With an image size, the image is cropped around its centre to the target's aspect ratio, as large as
   possible, and resized with a Lanczos filter.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +20,12 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vae_lib.config import fits_model
+from vae_lib.data.pixel_range import MAX_VALUE, to_bytes
 
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 
 Size = tuple[int, int]  # height, width
+WHITE_LEVELS = {8: 255, 16: MAX_VALUE}  # of 8-bit images and of 16-bit grey ones that use all their bits
 
 
 class Decoded(NamedTuple):
@@ -31,6 +34,9 @@ class Decoded(NamedTuple):
     size: Size
     pixels: np.ndarray | None  # uint8 (height, width, 1 or 3); None if the model does not take the size
     animated: bool  # whether there are more frames
+    jpeg: bool  # whether it is a lossy copy
+    bits: int = 8  # of the file: 16 for deep grey, else 8
+    high: int = 0  # the largest value in the file
 
 
 @contextmanager
@@ -54,38 +60,44 @@ def has_image(path: Path) -> bool:
         return False
 
 
-def decode(path: Path, image_size: Size | None) -> Decoded | str:
+def decode(
+    path: Path, image_size: Size | None, white_levels: Mapping[int, int] = WHITE_LEVELS
+) -> Decoded | str:
     """Decode one file, or return the reason why it cannot be read.
 
     Args:
         path: The file.
         image_size: (height, width) to crop and resize to; None keeps the image's size.
+        white_levels: The value that becomes 255, for each number of bits.
     """
     try:
         with Image.open(path, formats=_FORMATS) as image:
-            animated = bool(getattr(image, "is_animated", False))
+            facts = bool(getattr(image, "is_animated", False)), image.format in ("JPEG", "MPO")
             if image_size is None and not fits_model(image.height, image.width):
-                return Decoded((image.height, image.width), None, animated)
-            frame = _to_grey_or_rgb(ImageOps.exif_transpose(image))
+                return Decoded((image.height, image.width), None, *facts)
+            values = _grey_or_rgb(ImageOps.exif_transpose(image))
+        bits, high = 8 * min(2, values.itemsize), int(values.max())
+        pixels = to_bytes(values, white_levels[bits])
         if image_size is not None:
-            frame = ImageOps.fit(frame, image_size[::-1], Image.Resampling.LANCZOS)
-        return Decoded(frame.size[::-1], np.atleast_3d(np.asarray(frame)), animated)
+            resized = ImageOps.fit(Image.fromarray(pixels), image_size[::-1], Image.Resampling.LANCZOS)
+            pixels = np.asarray(resized)
+        return Decoded(pixels.shape[:2], np.atleast_3d(pixels), *facts, bits, high)
     except UnidentifiedImageError:
         return "empty" if path.stat().st_size == 0 else "not an image of a known format"
     except Exception as error:  # decoders raise many types on damaged files
         return " ".join(f"{type(error).__name__}: {error}".split())[:120]
 
 
-def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
-    """Convert to mode L or RGB by the rules in the module's docstring."""
+def _grey_or_rgb(image: Image.Image) -> np.ndarray:
+    """Return the values of 16-bit grey as they are, and others as uint8 by the module's rules."""
     if image.mode == "F":
         raise ValueError("floating-point pixels of unknown range")
     if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError("32-bit pixels outside 0 to 65535")
-        return Image.fromarray(np.rint(values / 257).astype(np.uint8))
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > MAX_VALUE:
+            raise ValueError(f"32-bit pixels outside 0 to {MAX_VALUE}")
+        return values
     mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return image.convert(mode)
+    return np.asarray(image.convert(mode))

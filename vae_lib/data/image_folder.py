@@ -9,6 +9,8 @@ are held out of the training images.
   folders are ignored. Symbolic links below the root are counted in a warning and not followed: they may leave
   the folder, form a cycle, or show one image twice, in train and in test.
 - `image_file` says how a file becomes pixels. Of an animation the first frame is used, with a warning.
+- The range of the pixels is looked at over all files together, of train and test. Among 8-bit files, those of
+  16-bit grey have a range of their own.
 - If all images are grey (by their mode) there is 1 channel, else 3.
 - Without an image size, all images must have the same one.
 - A file that cannot be read is an error, or is skipped and counted on request.
@@ -24,6 +26,7 @@ import stat
 import tempfile
 import warnings
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -37,15 +40,17 @@ from tqdm import tqdm
 from vae_lib.config import MAX_SIDE, MIN_SIDE, fits_model
 from vae_lib.data.dataset import MIN_IMAGES, PARTS, ImageDataset, fixed_permutation, split_counts
 from vae_lib.data.folder_layout import NO_CLASS, read_layout
-from vae_lib.data.image_file import Size, decode, has_image, strict_pillow
+from vae_lib.data.image_file import WHITE_LEVELS, Size, decode, has_image, strict_pillow
+from vae_lib.data.pixel_range import range_note, white_level
 from vae_lib.utils.errors import InputError
 from vae_lib.utils.files import atomic_write, safe_name, write_json
 
-_JPEG = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
-_NETPBM = frozenset({".pbm", ".pgm", ".ppm", ".pnm"})
-EXTENSIONS = _JPEG | _NETPBM | {".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+    | {".pbm", ".pgm", ".ppm", ".pnm"}
+)
 
-_CACHE_VERSION = 2
+_CACHE_VERSION = 3
 _BATCH = 256  # the most decoded images held in memory
 _HEADER_BYTES = 128  # of an .npy file, for any shape used here
 
@@ -74,7 +79,7 @@ def load_folder(
         cache_dir: Where the decoded array is kept, or else in the system's temporary folder.
         name: Of the data set.
         source: Beginning of the data set's `source`, which also says whether files are JPEG (lossy copies,
-            whose bits per dim are not those of the originals), resized or skipped.
+            whose bits per dim are not those of the originals), scaled, resized or skipped.
         image_size: (height, width) to crop and resize to; None keeps the images' size.
         skip_bad: Leave out the files that cannot be read, with a warning, instead of failing.
 
@@ -94,8 +99,11 @@ def load_folder(
     if meta["animated"]:
         _warn(root, f"{meta['animated']:,} files hold several frames; the first of each is used")
     files = [file for i, file in enumerate(files) if i not in bad]
-    if any(Path(file.relative).suffix.lower() in _JPEG for file in files):
-        source += ", JPEG files"
+    source += ", JPEG files" if meta["jpeg"] else ""
+    for _, n, high in meta["ranges"]:
+        note = range_note(high)
+        mixed = f" in {n:,} of {len(files):,} files" if len(meta["ranges"]) > 1 else ""
+        source += note + mixed if note else ""
     source += f", resized to {image_size[0]}x{image_size[1]}" if image_size else ""
     source += f", {len(bad):,} unreadable files skipped" if bad else ""
     labels, class_names = _labels(root, files)
@@ -222,7 +230,11 @@ def _load_pixels(
     def write(temporary: Path) -> None:
         with temporary.open("w+b") as file:
             arguments = (file, root, files, image_size)
-            meta.update(_decode_all(*arguments, n_channels=1) or _decode_all(*arguments, n_channels=3))
+            found = _decode_all(*arguments, n_channels=1) or _decode_all(*arguments, n_channels=3)
+            levels = {bits: white_level(high) for bits, _, high in found["ranges"]}
+            if not levels.items() <= WHITE_LEVELS.items():  # which only now is known
+                found = _decode_all(*arguments, found["n_channels"], levels)
+            meta.update(found)
 
     try:
         atomic_write(npy, write)
@@ -255,14 +267,20 @@ def _temporary_cache() -> Path:
 
 
 def _decode_all(
-    file: BinaryIO, root: Path, files: list[_File], image_size: Size | None, n_channels: int
+    file: BinaryIO,
+    root: Path,
+    files: list[_File],
+    image_size: Size | None,
+    n_channels: int,
+    white_levels: Mapping[int, int] = WHITE_LEVELS,
 ) -> dict | None:
     """Write all images as one .npy, in the order given; None if a colour image does not fit 1 channel.
 
     Only one batch of images is in memory at a time. On a full disk, plain writes raise an error; writes to a
     memory map would kill the process.
     """
-    bad, sizes, n_animated, digest = [], Counter(), 0, hashlib.sha256()
+    bad, sizes, n_animated, n_jpeg, digest = [], Counter(), 0, 0, hashlib.sha256()
+    depths, highs = Counter(), Counter()  # the number of files, and their largest value, by bits
     file.seek(_HEADER_BYTES)
     file.truncate()
     paths = [root / one.relative for one in files]
@@ -273,13 +291,17 @@ def _decode_all(
     ):
         for start in range(0, len(paths), _BATCH):
             batch = paths[start : start + _BATCH]
-            for i, image in enumerate(pool.map(decode, batch, repeat(image_size)), start):
+            settings = repeat(image_size), repeat(white_levels)
+            for i, image in enumerate(pool.map(decode, batch, *settings), start):
                 progress.update()
                 if isinstance(image, str):
                     bad.append((i, image))
                     continue
                 sizes[image.size] += 1
                 n_animated += image.animated
+                n_jpeg += image.jpeg
+                depths[image.bits] += 1
+                highs[image.bits] = max(highs[image.bits], image.high)
                 if image.pixels is not None and len(sizes) == 1:
                     if image.pixels.shape[2] > n_channels:
                         return None
@@ -298,7 +320,9 @@ def _decode_all(
     shape = (sizes.total(), *next(iter(sizes)), n_channels)
     file.seek(0)
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    return {"bad": bad, "animated": n_animated, "sha256": digest.hexdigest()}
+    ranges = [(bits, depths[bits], highs[bits]) for bits in sorted(depths)]
+    counts = {"animated": n_animated, "jpeg": n_jpeg, "n_channels": n_channels, "ranges": ranges}
+    return {"bad": bad, "sha256": digest.hexdigest(), **counts}
 
 
 def _bad_files(root: Path, files: list[_File], bad: list, remedy: str) -> InputError:

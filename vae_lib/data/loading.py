@@ -12,11 +12,14 @@ from vae_lib.data import sprites
 from vae_lib.data.dataset import TITLES, ImageDataset, split_arrays, title_of
 from vae_lib.data.download import UnavailableError, find_named, verify_fashion_mnist
 from vae_lib.data.image_folder import load_folder
-from vae_lib.data.npz import read_npz
+from vae_lib.data.npz import checked, read_npz
+from vae_lib.data.table import read_csv
 from vae_lib.utils.errors import InputError
 from vae_lib.utils.files import safe_name
 
 NAMES = tuple(TITLES)
+
+_READERS = {".npz": read_npz, ".npy": read_npz, ".csv": read_csv}
 
 CLASS_NAMES = {
     "mnist": tuple("0123456789"),
@@ -44,7 +47,7 @@ def load_dataset(
     skip_bad: bool = False,
     download: bool = True,
 ) -> ImageDataset:
-    """Load a data set by name, or a folder of images or an .npz file by path.
+    """Load a data set by name, or by path: a folder of images, an .npz, .npy or .csv file.
 
     `mnist`, `fashion_mnist` and `cifar10` are looked for in `<data_dir>/<name>.npz`, in the image folder
     `<data_dir>/<name>/`, in the files of the system, in Keras' cache, and then on the network. `digits`,
@@ -69,15 +72,16 @@ def load_dataset(
     data_dir = _expanded(data_dir)
     name = known_name(name_or_path)
     path = data_dir / name if name else _expanded(name_or_path)
-    npz = path.with_name(f"{name}.npz") if name else path
+    file = path.with_name(f"{name}.npz") if name else path
     if name in ("sprites", "color_sprites"):
         return _load_sprites(name, size)
     if name == "digits":
         arrays, source = _load_digits(), "embedded digits (scikit-learn)"
-    elif npz.suffix == ".npz" and npz.is_file():
-        arrays, source = read_npz(npz), f"file {_shown(npz)}"
+    elif file.suffix.lower() in _READERS and file.is_file():
+        arrays, note = checked(_READERS[file.suffix.lower()](file), repr(str(file)))
+        source = f"file {_shown(file)}{note}"
         if name == "fashion_mnist":
-            verify_fashion_mnist(arrays, repr(str(npz)))
+            verify_fashion_mnist(arrays, repr(str(file)))
     elif path.is_dir() and str(name_or_path):
         source = f"image folder {_shown(path)}"
         return load_folder(path, data_dir / ".cache", name or safe_name(path), source, size, skip_bad)
@@ -85,13 +89,13 @@ def load_dataset(
         arrays, source = find_named(name, data_dir, download=download)
     elif path.is_file():
         raise InputError(
-            f"{str(name_or_path)!r} is a file of a kind that is not read: give a folder of images, or "
-            "an .npz file; np.savez('images.npz', x_train=images) writes one from an array"
+            f"{str(name_or_path)!r} is a file of a kind that is not read: give a folder of images, or an "
+            ".npz, .npy or .csv file; np.savez('images.npz', x_train=images) writes one from an array"
         )
     else:
         raise InputError(
             f"no data set {str(name_or_path)!r}: neither a known name ({', '.join(NAMES)}) nor the path of a "
-            "folder of images or an .npz file; check the spelling"
+            "folder of images or an .npz, .npy or .csv file; check the spelling"
         )
     height, width = arrays["x_train"].shape[1:3]
     if size not in (None, (height, width)):
@@ -99,7 +103,7 @@ def load_dataset(
             f"--image_size: received {size[0]}x{size[1]}, but {path.name} has arrays of "
             f"{height}x{width} pixels; only folders are resized"
         )
-    return split_arrays(name or safe_name(npz.with_suffix("")), source, arrays, CLASS_NAMES.get(name, ()))
+    return split_arrays(name or safe_name(file.with_suffix("")), source, arrays, CLASS_NAMES.get(name, ()))
 
 
 def load_or_stand_in(name: str, data_dir: str | os.PathLike = "data", **options) -> ImageDataset:

@@ -5,6 +5,7 @@ Losses are in nats: summed over pixels, channels and latents, averaged over the 
 """
 
 import math
+import warnings
 
 import keras
 import numpy as np
@@ -250,6 +251,9 @@ class VAE(keras.Model):
             kind, remedy = ("floats", ": give uint8, or divide by 255") if top == 1 else ("integers", "")
             received = f"{x.min():g} to {x.max():g}"
             raise InputError(f"{kind} must lie in [0, {top}]; received {received}{remedy}")
+        if top == 255 and x.max() == 1:
+            message = "integers are grey levels of 255, and none here is above 1: give masks as 255 * x"
+            warnings.warn(message, stacklevel=3)
         return x
 
     def _codes(self, z) -> np.ndarray:
