@@ -148,12 +148,10 @@ class HierarchicalVAE(VAE):
         outputs = [*widths[1:], self.likelihood.n_params(self.image_shape[-1])]
         for i, (scale, channels) in enumerate(zip(self.scales, widths, strict=True)):
             self.blocks += [LatentBlock(scale.size, channels, scale.latents) for _ in range(scale.blocks)]
-            state, activation = (
-                keras.Input((*scale.size, channels)),
-                "gelu" if channels != widths[-1] else None,
-            )
-            self.steps.append(keras.Model(state, upsample(state, outputs[i], sizes[-2 - i], activation)))
-        self.reseed(self.arguments["seed"], 0)
+            state = keras.Input((*scale.size, channels))
+            finer = upsample(layers.Activation("gelu")(state), outputs[i], sizes[-2 - i], activation=None)
+            self.steps.append(keras.Model(state, finer))
+        self.reseed(config.seed, 0)
         inside = [network for block in self.blocks for network in block.networks]
         return [self.encoder, self.top, *self.steps, *inside]
 
