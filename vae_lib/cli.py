@@ -1,4 +1,4 @@
-"""The command line: `python -m vae_lib train | evaluate | sample | encode | study`.
+"""The command line: `python -m vae_lib train | evaluate | sample | encode | study | runs`.
 
 `vl` imports what a command uses when it is used, so that `--help` and bad options are answered at once.
 """
@@ -40,7 +40,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: print(f"vae_lib: warning: {message}", file=sys.stderr)
-            return options.command(options)
+            code = options.command(options)
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:  # the reader of the output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as of a command that SIGPIPE ended
     except (InputError, DivergenceError) as error:
         return _fail(error, 2 if isinstance(error, InputError) else 1)
     except KeyboardInterrupt:
@@ -103,6 +108,8 @@ _COUNT = _integer(1, 10_000)
 _OPTIONS = {
     **_FIELDS,
     "run": _option("run directory, or its name", metavar=None),
+    "names": {"help": "names of runs; all if left out", "nargs": "*", "metavar": "NAME"},
+    "remove": _flag("remove the runs of these names; their figures in images/ stay"),
     "data": _option("your own images: a folder, or an .npz file", metavar="PATH"),
     "preset": _option("which cells", "quick", None, choices=STUDIES),
     "seeds": _option("runs of each cell [3]", type=_COUNT),
@@ -138,7 +145,7 @@ def make_parser() -> argparse.ArgumentParser:
         for name in (*names, "data_dir", "models_dir"):
             group = command.add_mutually_exclusive_group() if isinstance(name, tuple) else command
             for option in name if isinstance(name, tuple) else (name,):
-                flag = option if option == "run" else f"--{option}"
+                flag = option if option in ("run", "names") else f"--{option}"
                 group.add_argument(flag, **_OPTIONS[option] | changes.get(option, {}))
 
     fields = [name for name in _FIELDS if name != "dataset"]
@@ -163,6 +170,7 @@ def make_parser() -> argparse.ArgumentParser:
     changes["out"] = {"help": "folder for table and figures [images/study/NAME]"}
     changes["models_dir"] = _option("where runs are kept", "models/study", "PATH")
     add(_study, text, *names, "jobs", "shard", "dry_run", "stand_ins", "out", **changes)
+    add(_runs, "list runs with their state, data and score, or remove some", "names", "remove")
     return parser
 
 
@@ -257,6 +265,41 @@ def _study(options) -> int:
     else:
         print("this part is done; when all are, the same command without --shard writes table and figures")
     return 0 if (table["status"] == "finished").all() else 1
+
+
+def _runs(options) -> int:
+    runs = [vl.training.find_run(name, options.models_dir) for name in options.names]
+    if options.remove:
+        if not runs:
+            raise InputError("--remove needs the NAME of a run: `runs` alone lists them")
+        for run in runs:
+            others = vl.training.remove_run(run)
+            kept = f"; its folder stays, with {', '.join(others)}" if others else ""
+            print(f"removed run: {run.directory}{kept}")
+        return 0
+    runs = runs or vl.training.list_runs(options.models_dir)
+    for run in runs:
+        print(_described(run))
+    print(f"{options.models_dir}: {len(runs)} runs, {sum(run.bytes for run in runs) / 1e6:,.1f} MB")
+    for folder in () if options.names else sorted(options.models_dir.iterdir()):
+        if folder.is_dir() and (inside := vl.training.list_runs(folder)):
+            print(f"{len(inside)} more: --models_dir {folder}")
+    return 0
+
+
+def _described(run) -> str:
+    """Return a run in two lines: its state, score and epochs; and its data, options, date and size."""
+    state, when = run.state, time.strftime("%Y-%m-%d %H:%M", time.localtime(run.changed))
+    place = f"{when}, {run.bytes / 1e6:,.1f} MB"
+    if state == "damaged":
+        return f"{run.name}: damaged: train it with --fresh, or remove it\n    {place}"
+    config, source, scores = run.config, run.data["source"], run.metrics if run.is_done else {}
+    elbo, bits = scores.get("elbo_test"), scores.get("bits_per_dim_test")
+    score = f"ELBO {elbo:,.1f} nats on test, " if elbo is not None else ""
+    score = f"{bits:.3f} bits/dim on test, " if bits is not None else score
+    options = f"{config.latent_dim} latents, beta {config.beta:g}, {config.network}"
+    first = f"{run.name}: {state}, {score}{run.epochs_done} of {config.epochs} epochs"
+    return f"{first}\n    {config.dataset} ({source}); {options}; {place}"
 
 
 def _comparisons(options) -> dict[str, list[TrainConfig]]:
