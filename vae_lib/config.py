@@ -34,12 +34,13 @@ def _integer(default: int | None, text: str, low: int = 1, high: int = 10**9):
     return _option(default, text, int, f"an integer from {low} to {high}", fits)
 
 
-def _number(default: float, text: str, positive: bool = False):
+def _number(default: float, text: str, positive: bool = False, high: float = math.inf):
     def fits(value):
         number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-        return number and (value > 0 if positive else value >= 0)
+        return number and (value > 0 if positive else value >= 0) and value <= high
 
-    return _option(default, text, float, f"a finite number{' above 0' if positive else ', 0 or more'}", fits)
+    allowed = " above 0" if positive else ", 0 or more" if high == math.inf else f" from 0 to {high:g}"
+    return _option(default, text, float, f"a finite number{allowed}", fits)
 
 
 def _choice(default: str, text: str, *names: str):
@@ -98,7 +99,9 @@ class TrainConfig(_Options):
         lambda value: isinstance(value, str) and value.strip(),
     )
     latent_dim: int = _integer(16, "size of z", high=4096)
-    beta: float = _number(1.0, "weight of the rate (KL) in the loss; 0 gives a plain autoencoder")
+    beta: float = _number(  # 32-bit floats cannot hold the square of its gradient if it is very large
+        1.0, "weight of the rate (KL) in the loss; 0 gives a plain autoencoder", high=1e9
+    )
     likelihood: str = _choice(
         "discretized_logistic", "p(x|z): of binary or of 8-bit pixels", "bernoulli", "discretized_logistic"
     )
