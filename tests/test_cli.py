@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tools.execute_notebook import ROOT
-from vae_lib.cli import _comparisons, _labels, main, make_parser
+from vae_lib.cli import _comparisons, _labels, _telling_once, main, make_parser
 from vae_lib.config import TrainConfig
 from vae_lib.data.loading import load_dataset
 from vae_lib.evaluation.report import write_report
@@ -373,6 +373,42 @@ def test_help_and_wrong_arguments_answer_in_under_half_a_second(arguments):
 def test_a_part_of_an_option_is_an_unknown_option(run, words):
     code, out, err = run(*words)
     assert code == 2 and out == "" and err.count("\n") == 1 and "unrecognized arguments" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("train --latentdim 4", "did you mean --latent_dim?"),
+        ("train --learning-rte=1e-3", "did you mean --learning_rate?"),
+        ("runs --rm x", "did you mean --remove?"),
+        ("sample RUN --zzz", "arguments: --zzz (see vae_lib sample --help)"),
+        ("evaluate RUN OTHER", "arguments: OTHER (see"),
+    ],
+)
+def test_an_unknown_option_is_refused_with_the_one_that_it_resembles(run, words, meant):
+    code, out, err = run(*words.split())
+    assert code == 2 and out == "" and err.count("\n") == 1 and meant in err
+
+
+def test_a_warning_that_arises_many_times_is_told_once(capfd):
+    from vae_lib.metrics.disentanglement import sap
+
+    rng = np.random.default_rng(0)
+    factors = np.column_stack([rng.integers(0, 3, 40), rng.integers(0, 30, 40)])  # of 30 values, some once
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = _telling_once()
+        for seed in range(3):
+            sap(factors + 0.1 * rng.standard_normal((40, 2)), factors, seed=seed)
+    err = capfd.readouterr().err
+    assert err == "vae_lib: warning: y_pred contains classes not in y_true\n"
+
+
+def test_a_figure_that_these_images_do_not_allow_is_named(faces, run):
+    words = [*QUICK[:2], "--latent_dim", 2, *QUICK[4:-2], "--batch_size", 16, "--verbose", 0, "--name", "few"]
+    assert run("train", "--data", "faces", *words)[0] == 0
+    code, out, _ = run("evaluate", "few", "--quick", "--num_samples", 2)
+    assert code == 0 and "figure latent_space is left out: it needs 11 test images, and there are 4" in out
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@
 import argparse
 import contextlib
 import dataclasses
+import difflib
 import os
 import re
 import sys
@@ -27,6 +28,17 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **settings):
         super().__init__(allow_abbrev=False, **settings)
 
+    def parse_args(self, args=None, namespace=None):
+        """Refuse an unknown option, naming the one that it resembles most."""
+        options, unknown = self.parse_known_args(args, namespace)
+        if not unknown:
+            return options
+        asked = getattr(options, "parser", self)
+        word = next((word for word in unknown if word.startswith("-")), unknown[0]).partition("=")[0]
+        near = difflib.get_close_matches(word, asked._option_string_actions, 1, cutoff=0.65)
+        meant = f": did you mean {near[0]}?" if near else ""
+        asked.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+
     def error(self, message: str):
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
@@ -39,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     options = make_parser().parse_args(list(map(_underscored, sys.argv[1:] if argv is None else argv)))
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_: print(f"vae_lib: warning: {message}", file=sys.stderr)
+            warnings.showwarning = _telling_once()
             code = options.command(options)
             sys.stdout.flush()
             return code
@@ -55,6 +67,19 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}; fix this and run the command again", 1)
+
+
+def _telling_once():
+    """Return what shows a warning, in one line; the same text is told once, however often it arises."""
+    told = set()
+
+    def show(message, *_, **__):
+        text = f"vae_lib: warning: {' '.join(str(message).split())}"
+        if text not in told:
+            told.add(text)
+            print(text, file=sys.stderr)
+
+    return show
 
 
 def _fail(message, code: int) -> int:
@@ -136,12 +161,13 @@ _OPTIONS = {
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = _Parser(prog="vae_lib", description="Train, evaluate and sample variational autoencoders.")
+    parser.add_argument("--version", action="version", version=vl.__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     def add(function, text: str, *names, **changes) -> None:
         """Add a command; options in a tuple exclude each other, and `changes` overrides the table above."""
         command = commands.add_parser(function.__name__.strip("_"), help=text, description=text)
-        command.set_defaults(command=function)
+        command.set_defaults(command=function, parser=command)
         for name in (*names, "data_dir", "models_dir"):
             group = command.add_mutually_exclusive_group() if isinstance(name, tuple) else command
             for option in name if isinstance(name, tuple) else (name,):
@@ -195,7 +221,10 @@ def _train(options) -> int:
 def _evaluate(options) -> int:
     run, data, out = _run_and_images(options)
     models_dir = None if options.quick else options.models_dir
-    _print_scores(vl.evaluation.write_report(run, data, out, options.num_samples, models_dir), data.source)
+    table, left_out = vl.evaluation.write_report(run, data, out, options.num_samples, models_dir)
+    _print_scores(table, data.source)
+    for figure, reason in left_out.items():
+        print(f"figure {figure} is left out: {reason}")
     print(f"figures and scores: {out}")
     return 0
 
