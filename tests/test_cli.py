@@ -296,6 +296,12 @@ def test_a_study_of_a_folder_without_classes(tmp_path, run, rng):
         (["train", "--image_size", "200"], ["image_size", "from 8 to 128"]),
         (["train", "--data", __file__], ["test_cli.py", "not read", "np.savez"]),
         (["evaluate", "no-such-run"], ["no-such-run", "train"]),
+        (["train", "--data", ""], ["--data", "must not be empty"]),
+        (["train", "--dataset", " "], ["--dataset", "must not be empty"]),
+        (["train", "--dataset", "digits", "--models_dir", ""], ["--models_dir", "must not be empty"]),
+        (["evaluate", ""], ["run: must not be empty"]),
+        (["evaluate", "x" * 300], ["xxx", "no run directory"]),
+        (["study", "--dataset", "digits", "--models_dir", f"{__file__}/x"], ["cannot write", "--models_dir"]),
         (["evaluate", "x", "--num_samples", "0"], ["num_samples", "0"]),
         (["sample", "x", "--temperature", "-1"], ["temperature", "-1"]),
     ],
@@ -480,6 +486,19 @@ def test_runs_are_listed_with_state_data_options_epochs_and_score(models, run):
     damaged = run("runs", "--models_dir", models)[1]
     assert "finished: damaged: " in damaged and "diverged: damaged: " in damaged
     assert f"3 more: --models_dir {models}" in run("runs", "--models_dir", models.parent)[1]
+
+
+def test_a_config_in_which_values_are_missing_is_damaged(models, run):
+    config = models / "finished" / "config.json"
+    whole = json.loads(config.read_text())
+    for changed in ({**whole, "data": {}}, {**whole, "config": 3}, {"config": {}}):
+        config.write_text(json.dumps(changed))
+        code, out, err = run("evaluate", models / "finished", "--quick")
+        assert (code, out) == (2, "") and err.count("\n") == 1 and "config.json is damaged" in err
+    config.write_text(json.dumps({**whole, "config": {**whole["config"], "latent_dim": -3}}))
+    err = run("evaluate", models / "finished", "--quick")[2]
+    assert "latent_dim must be" in err and "moved" not in err
+    assert "finished: damaged" in run("runs", "--models_dir", models)[1]
 
 
 def test_a_run_is_removed_with_its_files_alone(models, run):

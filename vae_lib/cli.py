@@ -101,6 +101,17 @@ def _integer(low: int, high: int):
     return parse
 
 
+def _given(text: str) -> str:
+    """Refuse an empty text, as of a shell's variable that is not set: it would be the working directory."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(os.path.expanduser(_given(text)))
+
+
 def _shard(text: str) -> tuple[int, int]:
     number, slash, of = text.partition("/")
     if not (slash and number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
@@ -124,7 +135,7 @@ def _of_field(field) -> dict:
     metavar = None if choices else "NAME" if kind is str else "N"
     if kind is bool:
         return _flag(text)
-    return _option(text, field.default, metavar, type=kind, choices=choices)
+    return _option(text, field.default, metavar, type=_given if kind is str else kind, choices=choices)
 
 
 _FIELDS = {name: _of_field(field) for name, field in TrainConfig.__dataclass_fields__.items()}
@@ -132,10 +143,10 @@ _SHARED = ("epochs", "batch_size", "image_size", "n_train")  # by all cells of a
 _COUNT = _integer(1, 10_000)
 _OPTIONS = {
     **_FIELDS,
-    "run": _option("run directory, or its name", metavar=None),
+    "run": _option("run directory, or its name", metavar=None, type=_given),
     "names": {"help": "names of runs; all if left out", "nargs": "*", "metavar": "NAME"},
     "remove": _flag("remove the runs of these names; their figures in images/ stay"),
-    "data": _option("your own images: a folder, or an .npz file", metavar="PATH"),
+    "data": _option("your own images: a folder, or an .npz file", metavar="PATH", type=_given),
     "preset": _option("which cells", "quick", None, choices=STUDIES),
     "seeds": _option("runs of each cell [3]", type=_COUNT),
     "jobs": _option("worker processes, each on one thread", 2, type=_COUNT),
@@ -152,9 +163,9 @@ _OPTIONS = {
     "fresh": _flag("discard an earlier run of the same name"),
     "threads": _option("processor threads; 0 uses all", 0, type=_integer(0, 1024)),
     "verbose": _option("1: bar, 2: line per epoch", 1, None, type=int, choices=(0, 1, 2)),
-    "out": _option("folder for figures and scores [images/RUN]", metavar="PATH", type=Path),
-    "data_dir": _option("where data sets are looked for first", "data", "PATH", type=Path),
-    "models_dir": _option("where runs are kept", "models", "PATH", type=Path),
+    "out": _option("folder for figures and scores [images/RUN]", metavar="PATH", type=_path),
+    "data_dir": _option("where data sets are looked for first", "data", "PATH", type=_path),
+    "models_dir": _option("where runs are kept", "models", "PATH", type=_path),
 }
 
 
@@ -253,14 +264,15 @@ def _encode(options) -> int:
 def _run_and_images(options):
     """Start TensorFlow; return a run, the data set that it was trained on, and the folder to write."""
     run = _find(options)
+    config = run.config
     try:
-        data = _load(options.data or run.config.dataset, run.config, options)
+        data = _load(options.data or config.dataset, config, options)
     except InputError as error:
         moved = "" if options.data else f"; if the images of {run.name} were moved, --data PATH finds them"
         raise InputError(f"{error}{moved}") from None
-    if data.subset(n_train=run.config.n_train).fingerprint() != run.data["fingerprint"]:
+    if data.subset(n_train=config.n_train).fingerprint() != run.data["fingerprint"]:
         raise InputError(
-            f"the images of {run.config.dataset!r} ({data.source}) are not those that {run.name} was trained "
+            f"the images of {config.dataset!r} ({data.source}) are not those that {run.name} was trained "
             f"on ({run.data['source']}): restore those, say where they are with --data PATH, or train again"
         )
     vl.start_tensorflow()
@@ -283,6 +295,8 @@ def _study(options) -> int:
         for config in configs:
             vl.training.check_fit(config, data)
     out = options.out or Path("images/study") / (safe_name(Path(own)) if own else options.preset)
+    if not options.models_dir.is_dir():
+        ensure_writable(options.models_dir, "--models_dir")
     ensure_writable(out)
     settings = {"evaluation": vl.study.STUDY_EVALUATION, "progress": True, **dataclasses.asdict(paths)}
     try:
@@ -393,7 +407,7 @@ def _chosen(options, names) -> dict:
 def _find(options):
     """Return the run of that path or name; another folder of the name is none."""
     paths = options.models_dir / options.run, Path(options.run)
-    found = [path for path in paths if (path / "config.json").is_file()]
+    found = [path for path in paths if os.path.isfile(path / "config.json")]
     return vl.load_run(found[0] if found else paths[len(Path(options.run).parts) > 1])
 
 

@@ -22,6 +22,8 @@ from vae_lib.training.checkpoint import latest_step
 from vae_lib.utils.errors import InputError
 from vae_lib.utils.files import sha256_of, write_json
 
+_OF_THE_DATA = {"source", "fingerprint", "image_shape", "n_classes", "n_train"}  # what is read of it
+
 
 @dataclass(frozen=True)
 class Run:
@@ -55,7 +57,7 @@ class Run:
                 return "unfinished"
             sha256 = self.record.get("weights_sha256") if epochs and weights.exists() else None
             return "damaged" if sha256 and sha256 != sha256_of(weights) else self.metrics["status"]
-        except (InputError, KeyError, TypeError):
+        except InputError:
             return "damaged"
 
     @property
@@ -79,7 +81,12 @@ class Run:
     @cached_property
     def description(self) -> dict:
         """`config.json`: the config, the data set's name, source, fingerprint and sizes."""
-        return self._read_json("config.json", "config", "data")
+        description = self._read_json("config.json", "config", "data")
+        config, data = description["config"], description["data"]
+        if not (isinstance(config, dict) and isinstance(data, dict) and data.keys() >= _OF_THE_DATA):
+            path = self.directory / "config.json"
+            raise InputError(f"{path} is damaged (values are missing): train with --fresh to start again")
+        return description
 
     @property
     def config(self) -> TrainConfig:
@@ -148,7 +155,7 @@ def load_run(directory: Path | str) -> Run:
         InputError: If there is no such directory, or its run is unfinished or has diverged.
     """
     run = Run(Path(directory))
-    if not run.directory.is_dir():
+    if not os.path.isdir(run.directory):
         raise InputError(f"there is no run directory {str(directory)!r}: `train` prints the one it makes")
     if run.metrics["status"] != "finished":
         raise InputError(f"run {run.name} is marked {run.metrics['status']!r} and has no scores")
@@ -205,7 +212,7 @@ def _holds_run(directory: Path) -> bool:
     """Whether `train` made the directory; a classifier has no data set's name in its config."""
     if not os.path.isfile(directory / "config.json"):
         return False
-    with contextlib.suppress(InputError, TypeError):
+    with contextlib.suppress(InputError):
         return "dataset" in Run(directory).description["config"]
     return (directory / "run.lock").exists()
 

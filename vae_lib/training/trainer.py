@@ -110,7 +110,7 @@ def train(
 def _say_what_is_not_continued(run: Run) -> None:
     """Print the name of a run that differs from this one in having fewer epochs, if there is one."""
     for other in list_runs(run.directory.parent):
-        with contextlib.suppress(InputError, KeyError):
+        with contextlib.suppress(InputError):
             epochs = other.config.epochs
             same = other.data["fingerprint"] == run.data["fingerprint"]
             if same and epochs < run.config.epochs and replace(run.config, epochs=epochs) == other.config:
