@@ -36,7 +36,7 @@ def plot_embedding(
         title: Title, which should name the embedded code (z_mean or z) and n.
     """
     classes = range(int(np.max(labels)) + 1) if class_names is None else class_names
-    names = np.array(style.drawable([str(name) for name in classes]))
+    names = np.array(style.drawable(classes))
     ax = style.axes_or_new(ax, 6.4, 5, title)
     colors = dict(zip(names, style.palette([f"class {i}" for i in range(len(names))]).values(), strict=True))
     order = np.random.default_rng(0).permutation(len(embedding))  # no class lies on top of the others
@@ -79,7 +79,8 @@ def plot_latent_organisation(
         class_names: Name of each class.
         title: Title of the figure, which should name data set and split.
     """
-    class_names = class_names and style.drawable(class_names)  # the legend is made here
+    if class_names is not None:
+        class_names = style.drawable(class_names)  # the legend is made here
     figure = style.new_figure(min(10, 3.4 * (1 + len(tsne)) + 1), 4.2)
     panels = {"PCA": (pca, explained)}
     panels |= {f"t-SNE, perplexity {value:.3g}": (points, None) for value, points in tsne.items()}

@@ -169,7 +169,7 @@ def conditional_grid(images: np.ndarray, class_names: Sequence[str], *, title: s
         title: What stands in the title before the words that these are decoder means.
     """
     title = f"{title or 'Samples by class'}: {KINDS['decoder mean']}"
-    return _mosaic_figure(_checked(images, 5), title=title, row_labels=[str(name) for name in class_names])
+    return _mosaic_figure(_checked(images, 5), title=title, row_labels=class_names)
 
 
 def _checked(images: np.ndarray, ndim: int) -> np.ndarray:

@@ -64,8 +64,8 @@ def drawable(names: Sequence[str], instead: str = "class {}") -> list[str]:
         names: Of classes, say.
         instead: What stands for a name that cannot be shown; its index is filled in.
     """
-    letters, families = {letter for name in names for letter in name}, mpl.rcParams["font.family"]
-    lacking = frozenset(letters - _letters_of(tuple(families)))
+    names, families = [str(name) for name in names], mpl.rcParams["font.family"]
+    lacking = frozenset("".join(names)) - _letters_of(tuple(families))
     fonts, unknown = _fonts_with(lacking) if lacking else ((), lacking)
     mpl.rcParams["font.family"] = [*families, *(font for font in fonts if font not in families)]
     return [instead.format(i) if unknown & set(name) else name for i, name in enumerate(names)]
