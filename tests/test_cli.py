@@ -1,6 +1,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -12,11 +13,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from vae_lib.cli import _comparisons, _labels, main, make_parser
+from tools.execute_notebook import ROOT
+from vae_lib.cli import _comparisons, _labels, _telling_once, main, make_parser
 from vae_lib.config import TrainConfig
 from vae_lib.data.loading import load_dataset
 from vae_lib.evaluation.report import write_report
-from vae_lib.training.run import load_run
+from vae_lib.training.run import load_run, lock_run
 from vae_lib.training.trainer import train
 from vae_lib.utils.errors import InputError
 
@@ -277,6 +279,7 @@ def test_a_study_of_a_folder_without_classes(tmp_path, run, rng):
         (["train", "--latent_dim", "1000000000"], ["latent_dim", "4096"]),
         (["train", "--beta", "-1"], ["beta", "-1"]),
         (["train", "--beta", "nan"], ["beta", "nan"]),
+        (["train", "--beta", "1e38"], ["beta", "1e+38", "from 0 to 1e+09"]),
         (["train", "--likelihood", "gauss"], ["likelihood", "gauss", "bernoulli"]),
         (["train", "--epochs", "0"], ["epochs", "0"]),
         (["train", "--threads", "-1"], ["threads", "-1"]),
@@ -293,6 +296,12 @@ def test_a_study_of_a_folder_without_classes(tmp_path, run, rng):
         (["train", "--image_size", "300"], ["image_size", "from 8 to 256"]),
         (["train", "--data", __file__], ["test_cli.py", "not read", "np.savez"]),
         (["evaluate", "no-such-run"], ["no-such-run", "train"]),
+        (["train", "--data", ""], ["--data", "must not be empty"]),
+        (["train", "--dataset", " "], ["--dataset", "must not be empty"]),
+        (["train", "--dataset", "digits", "--models_dir", ""], ["--models_dir", "must not be empty"]),
+        (["evaluate", ""], ["run: must not be empty"]),
+        (["evaluate", "x" * 300], ["xxx", "no run directory"]),
+        (["study", "--dataset", "digits", "--models_dir", f"{__file__}/x"], ["cannot write", "--models_dir"]),
         (["evaluate", "x", "--num_samples", "0"], ["num_samples", "0"]),
         (["sample", "x", "--temperature", "-1"], ["temperature", "-1"]),
     ],
@@ -372,6 +381,42 @@ def test_a_part_of_an_option_is_an_unknown_option(run, words):
     assert code == 2 and out == "" and err.count("\n") == 1 and "unrecognized arguments" in err
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("train --latentdim 4", "did you mean --latent_dim?"),
+        ("train --learning-rte=1e-3", "did you mean --learning_rate?"),
+        ("runs --rm x", "did you mean --remove?"),
+        ("sample RUN --zzz", "arguments: --zzz (see vae_lib sample --help)"),
+        ("evaluate RUN OTHER", "arguments: OTHER (see"),
+    ],
+)
+def test_an_unknown_option_is_refused_with_the_one_that_it_resembles(run, words, meant):
+    code, out, err = run(*words.split())
+    assert code == 2 and out == "" and err.count("\n") == 1 and meant in err
+
+
+def test_a_warning_that_arises_many_times_is_told_once(capfd):
+    from vae_lib.metrics.disentanglement import sap
+
+    rng = np.random.default_rng(0)
+    factors = np.column_stack([rng.integers(0, 3, 40), rng.integers(0, 30, 40)])  # of 30 values, some once
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = _telling_once()
+        for seed in range(3):
+            sap(factors + 0.1 * rng.standard_normal((40, 2)), factors, seed=seed)
+    err = capfd.readouterr().err
+    assert err == "vae_lib: warning: y_pred contains classes not in y_true\n"
+
+
+def test_a_figure_that_these_images_do_not_allow_is_named(faces, run):
+    words = [*QUICK[:2], "--latent_dim", 2, *QUICK[4:-2], "--batch_size", 16, "--verbose", 0, "--name", "few"]
+    assert run("train", "--data", "faces", *words)[0] == 0
+    code, out, _ = run("evaluate", "few", "--quick", "--num_samples", 2)
+    assert code == 0 and "figure latent_space is left out: it needs 11 test images, and there are 4" in out
+
+
 @pytest.fixture
 def faces(tmp_path, rng, monkeypatch):
     """A folder of images in the working directory, and a run that was trained on it."""
@@ -412,6 +457,84 @@ def test_a_run_is_found_beside_a_folder_of_its_name(trained, run, tmp_path, monk
     (tmp_path / run_in(models_dir).name).mkdir()
     code, _, err = run("sample", run_in(models_dir).name, "--models_dir", models_dir, "--num_samples", 1)
     assert code == 0, err
+
+
+@pytest.fixture
+def models(trained, tmp_path):
+    """A folder of three runs: a finished one, one of more epochs that was interrupted, one that diverged."""
+    first = run_in(trained[0])
+    for name in ("finished", "unfinished", "diverged"):
+        shutil.copytree(first, tmp_path / "models" / name)
+    (tmp_path / "models" / "unfinished" / "metrics.json").unlink()
+    (tmp_path / "models" / "diverged" / "metrics.json").write_text('{"status": "diverged", "epoch": 1}')
+    (tmp_path / "models" / "classifier-digits" / "notes").mkdir(parents=True)
+    return tmp_path / "models"
+
+
+def test_runs_are_listed_with_state_data_options_epochs_and_score(models, run):
+    bits = json.loads((models / "finished" / "metrics.json").read_text())["bits_per_dim_test"]
+    code, out, err = run("runs", "--models_dir", models)
+    assert (code, err) == (0, "") and f"{models}: 3 runs, " in out
+    assert f"finished: finished, {bits:.3f} bits/dim on test, 1 of 1 epochs" in out
+    assert "digits (embedded digits (scikit-learn)); 2 latents, beta 1, conv; 20" in out
+    assert "unfinished: unfinished, 0 of 1 epochs" in out and "diverged: diverged, 0 of 1 epochs" in out
+    with lock_run(models / "unfinished"):
+        assert "unfinished: being trained, 0 of 1" in run("runs", "unfinished", "--models_dir", models)[1]
+    weights = models / "finished" / "model.keras"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    (models / "diverged" / "config.json").write_text("{")
+    damaged = run("runs", "--models_dir", models)[1]
+    assert "finished: damaged: " in damaged and "diverged: damaged: " in damaged
+    assert f"3 more: --models_dir {models}" in run("runs", "--models_dir", models.parent)[1]
+
+
+def test_a_config_in_which_values_are_missing_is_damaged(models, run):
+    config = models / "finished" / "config.json"
+    whole = json.loads(config.read_text())
+    for changed in ({**whole, "data": {}}, {**whole, "config": 3}, {"config": {}}):
+        config.write_text(json.dumps(changed))
+        code, out, err = run("evaluate", models / "finished", "--quick")
+        assert (code, out) == (2, "") and err.count("\n") == 1 and "config.json is damaged" in err
+    config.write_text(json.dumps({**whole, "config": {**whole["config"], "latent_dim": -3}}))
+    err = run("evaluate", models / "finished", "--quick")[2]
+    assert "latent_dim must be" in err and "moved" not in err
+    assert "finished: damaged" in run("runs", "--models_dir", models)[1]
+
+
+def test_a_run_is_removed_with_its_files_alone(models, run):
+    (models / "diverged" / "notes.txt").write_text("mine")
+    words = ["runs", "--models_dir", models, "--remove"]
+    code, out, err = run(*words, models / "finished", "diverged")
+    assert (code, err) == (0, "") and not (models / "finished").exists(), err
+    assert f"removed run: {models / 'diverged'}; its folder stays, with notes.txt" in out
+    assert [path.name for path in (models / "diverged").iterdir()] == ["notes.txt"]
+    before = sorted(models.parent.rglob("*"))
+    (models.parent / "elsewhere").symlink_to(models / "unfinished")
+    (models / "link").symlink_to(models / "unfinished")
+    for wrong in ("", ".", "..", "../elsewhere", "classifier-digits", "diverged", "x" * 300):
+        code, out, err = run(*words, "unfinished", wrong)
+        assert (code, out) == (2, "") and "there is no run" in err and err.count("\n") == 1
+    assert "is a link to" in run(*words, "link")[2]
+    with lock_run(models / "unfinished"):
+        code, out, err = run(*words, "unfinished")
+        assert (code, out) == (2, "") and "is being trained by process" in err
+    assert run(*words)[0] == 2  # which one?
+    assert set(before) <= set(models.parent.rglob("*"))
+
+
+def test_more_epochs_than_a_finished_run_has_begin_anew_and_say_so(trained, run, tmp_path):
+    first = run_in(trained[0])
+    shutil.copytree(first, tmp_path / first.name)
+    words = ["train", "--dataset", "digits", *QUICK, "--verbose", 2, "--models_dir", tmp_path]
+    code, out, _ = run(*words, "--epochs", 2)
+    assert code == 0 and out.count(f"{first.name} differs in its epochs alone (1)") == 1
+    assert "differs" not in run(*words, "--epochs", 2, "--seed", 1)[1]
+
+
+def test_a_reader_of_the_output_who_leaves_gets_no_error():
+    command = f"{sys.executable} -m vae_lib runs --models_dir models/study | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.count("\n") == 1 and done.stderr == ""
 
 
 def test_a_file_or_an_ascii_terminal_gets_lines_it_can_hold(tmp_path):

@@ -53,7 +53,7 @@ def test_run_name_says_what_it_is_and_its_hash_covers_everything():
     ("field", "value"),
     [
         *[("latent_dim", value) for value in (0, -1, 2.5, 10**9, True, "8", None)],
-        *[("beta", value) for value in (-1, float("nan"), float("inf"), "1", None)],
+        *[("beta", value) for value in (-1, float("nan"), float("inf"), "1", None, 1.1e9, 1e38)],
         *[("batch_size", 0), ("epochs", 0), ("epochs", 1.0), ("seed", -1), ("seed", 2**31)],
         *[("learning_rate", value) for value in (0, -1e-3, float("nan"))],
         *[("weight_decay", value) for value in (-0.1, float("inf"), "much")],

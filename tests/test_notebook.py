@@ -1,9 +1,11 @@
 import ast
+import builtins
 import json
 import os
 import re
 import shutil
 import subprocess
+import symtable
 import sys
 from types import SimpleNamespace
 
@@ -11,6 +13,8 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 import vae_lib as vl
 from tests.support.bare_machine import ABSENT
@@ -94,6 +98,70 @@ def test_every_exercise_is_complete(notebook):
         assert 4 <= len(re.findall(r"^\d\. ", text, re.MULTILINE)) <= 6
     for check in tagged(notebook, "check"):
         assert "not attempted" in "".join(output.get("text", "") for output in check.outputs)
+
+
+def sections(notebook):
+    """Return title -> code of Setup and of each section after it."""
+    found, title = {}, ""
+    for cell in notebook.cells:
+        title = cell.source.splitlines()[0] if cell.source.startswith("## ") else title
+        if cell.cell_type == "code":
+            found.setdefault(title, []).append(cell.source)
+    return {title: "\n\n".join(cells) for title, cells in found.items()}
+
+
+def defined_and_used(code):
+    """Return the names that a piece of code defines at its top level, and those that it takes from there."""
+    top = symtable.symtable(code, "<section>", "exec")
+    tables, used = [top], set()
+    for table in tables:
+        tables += table.get_children()
+        used |= {name.get_name() for name in table.get_symbols() if name.is_global() or table is top}
+    return {name.get_name() for name in top.get_symbols() if name.is_assigned() or name.is_imported()}, used
+
+
+def test_each_section_uses_what_it_or_setup_defines(notebook):
+    codes = sections(notebook)
+    known, _ = defined_and_used(codes.pop("## 1 Setup"))
+    assert len(codes) >= 12
+    for title, code in codes.items():
+        defined, used = defined_and_used(code)
+        assert not used - defined - known - set(dir(builtins)), title
+
+
+@pytest.mark.slow
+def test_each_section_runs_right_after_setup(notebook, tmp_path, monkeypatch):
+    for results in ("study", "showcase/sprites-beta"):
+        shutil.copytree(committed.ROOT / "models" / results, tmp_path / "models" / results)
+    shutil.copytree(committed.ROOT / "vae_lib", tmp_path / "vae_lib")
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"PRESET": "smoke", "EMBEDDED_ONLY": "1", "BATCH": "1"}.items():
+        monkeypatch.setenv(f"VAE_{name}", value)
+    codes, setup = sections(notebook), {}
+    exec(codes.pop("## 1 Setup"), setup)
+    for code in reversed(codes.values()):  # so that none finds what one before it has left in a cache
+        exec(code, dict(setup))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("beside", "preset", "sentence"),
+    [
+        ((), "quick", "Stopped: the folder vae_lib is not beside this notebook"),
+        (("vae_lib",), "Quick", "Stopped: VAE_PRESET is 'Quick': choose smoke, quick or full."),
+    ],
+)
+def test_what_the_notebook_lacks_is_said_in_one_sentence(notebook, beside, preset, sentence, tmp_path):
+    for folder in beside:
+        shutil.copytree(committed.ROOT / folder, tmp_path / folder)
+    first = nbformat.v4.new_notebook(cells=code_cells(notebook)[:6], metadata=notebook.metadata)
+    with pytest.raises(CellExecutionError):
+        NotebookClient(first, resources={"metadata": {"path": str(tmp_path)}}).execute(
+            env={**os.environ, "VAE_PRESET": preset}
+        )
+    errors = [output for cell in first.cells for output in cell.outputs if output.output_type == "error"]
+    ((shown,),) = (error.traceback for error in errors)
+    assert shown.startswith(sentence) and "\n" not in shown
 
 
 def solution_of(cell):
@@ -313,6 +381,7 @@ def executed(copy, command, tmp_path):
 KERNEL_IN_ANOTHER_FOLDER = """
 import sys, nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 notebook = nbformat.read(sys.argv[1], as_version=4)
 NotebookClient(notebook, timeout=600, resources={"metadata": {"path": sys.argv[2]}}).execute()
 nbformat.write(notebook, sys.argv[1])

@@ -1,4 +1,4 @@
-"""The command line: `python -m vae_lib train | evaluate | sample | encode | study`.
+"""The command line: `python -m vae_lib train | evaluate | sample | encode | study | runs`.
 
 `vl` imports what a command uses when it is used, so that `--help` and bad options are answered at once.
 """
@@ -6,6 +6,7 @@
 import argparse
 import contextlib
 import dataclasses
+import difflib
 import os
 import re
 import sys
@@ -27,6 +28,17 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **settings):
         super().__init__(allow_abbrev=False, **settings)
 
+    def parse_args(self, args=None, namespace=None):
+        """Refuse an unknown option, naming the one that it resembles most."""
+        options, unknown = self.parse_known_args(args, namespace)
+        if not unknown:
+            return options
+        asked = getattr(options, "parser", self)
+        word = next((word for word in unknown if word.startswith("-")), unknown[0]).partition("=")[0]
+        near = difflib.get_close_matches(word, asked._option_string_actions, 1, cutoff=0.65)
+        meant = f": did you mean {near[0]}?" if near else ""
+        asked.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+
     def error(self, message: str):
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
@@ -39,8 +51,13 @@ def main(argv: list[str] | None = None) -> int:
     options = make_parser().parse_args(list(map(_underscored, sys.argv[1:] if argv is None else argv)))
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_: print(f"vae_lib: warning: {message}", file=sys.stderr)
-            return options.command(options)
+            warnings.showwarning = _telling_once()
+            code = options.command(options)
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:  # the reader of the output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as of a command that SIGPIPE ended
     except (InputError, DivergenceError) as error:
         return _fail(error, 2 if isinstance(error, InputError) else 1)
     except KeyboardInterrupt:
@@ -50,6 +67,19 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}; fix this and run the command again", 1)
+
+
+def _telling_once():
+    """Return what shows a warning, in one line; the same text is told once, however often it arises."""
+    told = set()
+
+    def show(message, *_, **__):
+        text = f"vae_lib: warning: {' '.join(str(message).split())}"
+        if text not in told:
+            told.add(text)
+            print(text, file=sys.stderr)
+
+    return show
 
 
 def _fail(message, code: int) -> int:
@@ -69,6 +99,17 @@ def _integer(low: int, high: int):
         return int(text)
 
     return parse
+
+
+def _given(text: str) -> str:
+    """Refuse an empty text, as of a shell's variable that is not set: it would be the working directory."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(os.path.expanduser(_given(text)))
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -96,7 +137,7 @@ def _of_field(field) -> dict:
         return _flag(text)
     if kind is tuple:
         return _option(text, type=int, nargs="+")
-    return _option(text, field.default, metavar, type=kind, choices=choices)
+    return _option(text, field.default, metavar, type=_given if kind is str else kind, choices=choices)
 
 
 _FIELDS = {name: _of_field(field) for name, field in TrainConfig.__dataclass_fields__.items()}
@@ -104,8 +145,10 @@ _SHARED = ("epochs", "batch_size", "image_size", "n_train")  # by all cells of a
 _COUNT = _integer(1, 10_000)
 _OPTIONS = {
     **_FIELDS,
-    "run": _option("run directory, or its name", metavar=None),
-    "data": _option("your own images: a folder, or an .npz, .npy or .csv file", metavar="PATH"),
+    "run": _option("run directory, or its name", metavar=None, type=_given),
+    "names": {"help": "names of runs; all if left out", "nargs": "*", "metavar": "NAME"},
+    "remove": _flag("remove the runs of these names; their figures in images/ stay"),
+    "data": _option("your own images: a folder, or an .npz, .npy or .csv file", metavar="PATH", type=_given),
     "preset": _option("which cells", "quick", None, choices=STUDIES),
     "seeds": _option("runs of each cell [3]", type=_COUNT),
     "jobs": _option("worker processes, each on one thread", 2, type=_COUNT),
@@ -122,25 +165,26 @@ _OPTIONS = {
     "fresh": _flag("discard an earlier run of the same name"),
     "threads": _option("processor threads; 0 uses all", 0, type=_integer(0, 1024)),
     "verbose": _option("1: bar, 2: line per epoch", 1, None, type=int, choices=(0, 1, 2)),
-    "out": _option("folder for figures and scores [images/RUN]", metavar="PATH", type=Path),
-    "data_dir": _option("where data sets are looked for first", "data", "PATH", type=Path),
-    "models_dir": _option("where runs are kept", "models", "PATH", type=Path),
+    "out": _option("folder for figures and scores [images/RUN]", metavar="PATH", type=_path),
+    "data_dir": _option("where data sets are looked for first", "data", "PATH", type=_path),
+    "models_dir": _option("where runs are kept", "models", "PATH", type=_path),
 }
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = _Parser(prog="vae_lib", description="Train, evaluate and sample variational autoencoders.")
+    parser.add_argument("--version", action="version", version=vl.__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     def add(function, text: str, *names, **changes) -> None:
         """Add a command; options in a tuple exclude each other, and `changes` overrides the table above."""
         command = commands.add_parser(function.__name__.strip("_"), help=text, description=text)
-        command.set_defaults(command=function)
+        command.set_defaults(command=function, parser=command)
         for name in (*names, "data_dir", "models_dir"):
             group = command.add_mutually_exclusive_group() if isinstance(name, tuple) else command
             for option in name if isinstance(name, tuple) else (name,):
-                flag = option if option == "run" else f"--{option}"
+                flag = option if option in ("run", "names") else f"--{option}"
                 group.add_argument(flag, **_OPTIONS[option] | changes.get(option, {}))
 
     fields = [name for name in _FIELDS if name != "dataset"]
@@ -165,6 +209,7 @@ def make_parser() -> argparse.ArgumentParser:
     changes["out"] = {"help": "folder for table and figures [images/study/NAME]"}
     changes["models_dir"] = _option("where runs are kept", "models/study", "PATH")
     add(_study, text, *names, "jobs", "shard", "dry_run", "stand_ins", "out", **changes)
+    add(_runs, "list runs with their state, data and score, or remove some", "names", "remove")
     return parser
 
 
@@ -189,7 +234,10 @@ def _train(options) -> int:
 def _evaluate(options) -> int:
     run, data, out = _run_and_images(options)
     models_dir = None if options.quick else options.models_dir
-    _print_scores(vl.evaluation.write_report(run, data, out, options.num_samples, models_dir), data.source)
+    table, left_out = vl.evaluation.write_report(run, data, out, options.num_samples, models_dir)
+    _print_scores(table, data.source)
+    for figure, reason in left_out.items():
+        print(f"figure {figure} is left out: {reason}")
     print(f"figures and scores: {out}")
     return 0
 
@@ -218,14 +266,15 @@ def _encode(options) -> int:
 def _run_and_images(options):
     """Start TensorFlow; return a run, the data set that it was trained on, and the folder to write."""
     run = _find(options)
+    config = run.config
     try:
-        data = _load(options.data or run.config.dataset, run.config, options)
+        data = _load(options.data or config.dataset, config, options)
     except InputError as error:
         moved = "" if options.data else f"; if the images of {run.name} were moved, --data PATH finds them"
         raise InputError(f"{error}{moved}") from None
-    if data.subset(n_train=run.config.n_train).fingerprint() != run.data["fingerprint"]:
+    if data.subset(n_train=config.n_train).fingerprint() != run.data["fingerprint"]:
         raise InputError(
-            f"the images of {run.config.dataset!r} ({data.source}) are not those that {run.name} was trained "
+            f"the images of {config.dataset!r} ({data.source}) are not those that {run.name} was trained "
             f"on ({run.data['source']}): restore those, say where they are with --data PATH, or train again"
         )
     vl.start_tensorflow()
@@ -248,6 +297,8 @@ def _study(options) -> int:
         for config in configs:
             vl.training.check_fit(config, data)
     out = options.out or Path("images/study") / (safe_name(Path(own)) if own else options.preset)
+    if not options.models_dir.is_dir():
+        ensure_writable(options.models_dir, "--models_dir")
     ensure_writable(out)
     settings = {"evaluation": vl.study.STUDY_EVALUATION, "progress": True, **dataclasses.asdict(paths)}
     try:
@@ -259,6 +310,41 @@ def _study(options) -> int:
     else:
         print("this part is done; when all are, the same command without --shard writes table and figures")
     return 0 if (table["status"] == "finished").all() else 1
+
+
+def _runs(options) -> int:
+    runs = [vl.training.find_run(name, options.models_dir) for name in options.names]
+    if options.remove:
+        if not runs:
+            raise InputError("--remove needs the NAME of a run: `runs` alone lists them")
+        for run in runs:
+            others = vl.training.remove_run(run)
+            kept = f"; its folder stays, with {', '.join(others)}" if others else ""
+            print(f"removed run: {run.directory}{kept}")
+        return 0
+    runs = runs or vl.training.list_runs(options.models_dir)
+    for run in runs:
+        print(_described(run))
+    print(f"{options.models_dir}: {len(runs)} runs, {sum(run.bytes for run in runs) / 1e6:,.1f} MB")
+    for folder in () if options.names else sorted(options.models_dir.iterdir()):
+        if folder.is_dir() and (inside := vl.training.list_runs(folder)):
+            print(f"{len(inside)} more: --models_dir {folder}")
+    return 0
+
+
+def _described(run) -> str:
+    """Return a run in two lines: its state, score and epochs; and its data, options, date and size."""
+    state, when = run.state, time.strftime("%Y-%m-%d %H:%M", time.localtime(run.changed))
+    place = f"{when}, {run.bytes / 1e6:,.1f} MB"
+    if state == "damaged":
+        return f"{run.name}: damaged: train it with --fresh, or remove it\n    {place}"
+    config, source, scores = run.config, run.data["source"], run.metrics if run.is_done else {}
+    elbo, bits = scores.get("elbo_test"), scores.get("bits_per_dim_test")
+    score = f"ELBO {elbo:,.1f} nats on test, " if elbo is not None else ""
+    score = f"{bits:.3f} bits/dim on test, " if bits is not None else score
+    options = f"{config.latent_dim} latents, beta {config.beta:g}, {config.network}"
+    first = f"{run.name}: {state}, {score}{run.epochs_done} of {config.epochs} epochs"
+    return f"{first}\n    {config.dataset} ({source}); {options}; {place}"
 
 
 def _comparisons(options) -> dict[str, list[TrainConfig]]:
@@ -323,7 +409,7 @@ def _chosen(options, names) -> dict:
 def _find(options):
     """Return the run of that path or name; another folder of the name is none."""
     paths = options.models_dir / options.run, Path(options.run)
-    found = [path for path in paths if (path / "config.json").is_file()]
+    found = [path for path in paths if os.path.isfile(path / "config.json")]
     return vl.load_run(found[0] if found else paths[len(Path(options.run).parts) > 1])
 
 

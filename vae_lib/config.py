@@ -49,14 +49,13 @@ def _integers(text: str, high: int):
     return _option(None, text, tuple, f"integers from 1 to {high}", fits, added=True)
 
 
-def _number(default: float, text: str, positive: bool = False, below: float = math.inf, added: bool = False):
+def _number(default: float, text: str, positive: bool = False, high: float = math.inf, added: bool = False):
     def fits(value):
         number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-        return number and (value > 0 if positive else value >= 0) and value < below
+        return number and (value > 0 if positive else value >= 0) and value <= high
 
-    allowed = f"a finite number{' above 0' if positive else ', 0 or more'}"
-    allowed += f" and below {below:g}" if math.isfinite(below) else ""
-    return _option(default, text, float, allowed, fits, added=added)
+    allowed = " above 0" if positive else ", 0 or more" if high == math.inf else f" from 0 to {high:g}"
+    return _option(default, text, float, f"a finite number{allowed}", fits, added=added)
 
 
 def _choice(default: str | None, text: str, *names: str, added: bool = False):
@@ -116,7 +115,9 @@ class TrainConfig(_Options):
         lambda value: isinstance(value, str) and value.strip(),
     )
     latent_dim: int = _integer(16, "size of z", high=4096)
-    beta: float = _number(1.0, "weight of the rate (KL) in the loss; 0 gives a plain autoencoder")
+    beta: float = _number(  # 32-bit floats cannot hold the square of its gradient if it is very large
+        1.0, "weight of the rate (KL) in the loss; 0 gives a plain autoencoder", high=1e9
+    )
     likelihood: str = _choice(
         "discretized_logistic", "p(x|z): of binary or of 8-bit pixels", "bernoulli", "discretized_logistic"
     )
@@ -149,10 +150,10 @@ class TrainConfig(_Options):
     learning_rate: float = _number(3e-3, "Adam's peak: a warm-up, then a cosine down to zero", positive=True)
     weight_decay: float = _number(0.02, "AdamW's (arXiv:1711.05101): reduces overfitting in long trainings")
     tc_weight: float = _number(
-        0.0, "weight of the total correlation beside the rate (arXiv:1802.04942)", added=True
+        0.0, "weight of the total correlation beside the rate (arXiv:1802.04942)", high=1e9, added=True
     )
     ema: float = _number(
-        0.0, "decay of averaged weights, kept where they validate better; 0 for none", below=1.0, added=True
+        0.0, "decay of averaged weights, kept where they validate better; 0 for none", high=0.9999, added=True
     )
     annealing: str = _choice("none", "how beta is reached (arXiv:1903.10145)", "none", "linear", "cyclical")
     anneal_epochs: float = _number(0.0, "epochs until beta is reached (linear), or of one cycle (cyclical)")

@@ -1,12 +1,17 @@
+import warnings
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib import font_manager
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from tests.support.figures import FIGURES, run_python
-from vae_lib.plots import style
+from vae_lib.plots import embeddings, image_grids, style
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -50,3 +55,79 @@ def test_palette_orders_numbers_by_lightness_and_tells_names_apart():
     assert np.all(np.diff(shades) > 0.05)
     assert list(style.palette(["a", "b"]).values()) == list(style.COLORS[:2])
     assert len(set(style.palette([f"class {i}" for i in range(30)]).values())) == 30
+
+
+NAMES = ("\U0010fffd", "cat", "\U0010fffc")  # private letters, which no font has before a test makes one
+
+
+def make_font(path, letters):
+    """Write a font that draws each of the letters as a filled square."""
+    pen = TTGlyphPen(None)
+    for i, point in enumerate([(0, 0), (0, 900), (900, 900), (900, 0)]):
+        (pen.lineTo if i else pen.moveTo)(point)
+    pen.closePath()
+    square, blank = pen.glyph(), TTGlyphPen(None).glyph()
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder([".notdef", "square"])
+    builder.setupCharacterMap({ord(letter): "square" for letter in letters})
+    builder.setupGlyf({".notdef": blank, "square": square})
+    builder.setupHorizontalMetrics({".notdef": (1000, 0), "square": (1000, 0)})
+    builder.setupHorizontalHeader(ascent=900, descent=-100)
+    builder.setupNameTable({"familyName": path.stem, "styleName": "Regular"})
+    builder.setupOS2(sTypoAscender=900, usWinAscent=900, usWinDescent=100)
+    builder.setupPost()
+    builder.save(path)
+
+
+@pytest.fixture
+def fonts(tmp_path, monkeypatch):
+    """A function that adds a font with these letters to the system's, until the end of the test."""
+    for cached in (style._fonts_with, style._warn_of_letters):
+        cached.cache_clear()
+
+    def add(letters):
+        make_font(tmp_path / f"Made {len(letters)}.ttf", letters)
+        monkeypatch.setattr(font_manager.fontManager, "ttflist", [*font_manager.fontManager.ttflist])
+        font_manager.fontManager.addfont(tmp_path / f"Made {len(letters)}.ttf")
+
+    yield add
+    monkeypatch.undo()
+    for cached in (style._fonts_with, style._warn_of_letters):
+        cached.cache_clear()
+
+
+def named_figures(names):
+    """Draw figures of every kind that names classes; return all their texts."""
+    labels = np.arange(30) % len(names)
+    points = np.random.default_rng(0).normal(size=(30, 2)) + 9 * labels[:, None]
+    pictures = np.zeros((len(names), 2, 8, 8, 1), np.uint8)
+    options = {"class_names": names, "title": "".join(names)}
+    figures = [
+        image_grids.conditional_grid(pictures, names, title="".join(names)),
+        embeddings.plot_embedding(points, labels, **options).figure,
+        embeddings.plot_latent_organisation(points, {5: points}, labels, explained=(0.5, 0.2), **options),
+    ]
+    for figure in figures:
+        figure.canvas.draw()
+    return [{text.get_text() for text in figure.findobj(Text)} for figure in figures]
+
+
+def test_names_in_letters_of_another_script_are_drawn_in_a_font_of_the_system_that_has_them(fonts):
+    fonts(NAMES[0])
+    fonts(NAMES[0] + NAMES[2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # such as that of a missing glyph
+        for texts in named_figures(NAMES):
+            assert set(NAMES) <= texts
+    with style.figure_style():
+        style.drawable(NAMES)
+        assert mpl.rcParams["font.family"] == ["DejaVu Sans", "Made 2"]  # one for all, if there is one
+
+
+def test_names_that_no_font_has_are_numbered_and_a_warning_says_it_once(fonts):
+    fonts(NAMES[2])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for texts in named_figures(NAMES):
+            assert {"class 0", *NAMES[1:]} <= texts and not any(NAMES[0] in text for text in texts)
+    assert len(caught) == 1 and "figures number the classes" in str(caught[0].message)

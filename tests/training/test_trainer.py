@@ -126,6 +126,12 @@ def test_another_config_under_the_same_name_is_refused_with_the_difference(digit
     assert run.config == other and run.is_done
 
 
+def test_a_divergence_names_the_option_at_fault(digits, tmp_path):
+    config = dataclasses.replace(TINY, weight_decay=1e9)
+    with pytest.raises(DivergenceError, match=r"lower weight_decay \(now 1e\+09\)"):
+        train(config, digits, models_dir=tmp_path, verbose=0)
+
+
 def test_divergence_is_marked_and_its_last_finite_checkpoint_kept(digits, tmp_path):
     config = dataclasses.replace(TINY, learning_rate=1e8, epochs=2, likelihood="bernoulli")
     for _ in range(2):  # the second call finds the mark, and does not train again

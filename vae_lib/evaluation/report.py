@@ -26,12 +26,13 @@ from vae_lib.training.scores import evaluate
 from vae_lib.utils.files import atomic_write, ensure_writable, write_json
 
 N_EMBEDDED = 2000  # test images in the t-SNE figure, and behind the table of factors
+MIN_EMBEDDED = 11  # fewer have no neighbourhoods to show
 MAX_CLASSES = 20  # rows of samples by class
 
 
 def write_report(
     run: Run, data: ImageDataset, out: Path, num_samples: int, models_dir: Path | None = None
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, dict[str, str]]:
     """Score a run on the test images and write its figures.
 
     Args:
@@ -44,7 +45,7 @@ def write_report(
         models_dir: Where the data set's classifier is kept, or None for the quick scores alone.
 
     Returns:
-        The table of all scores, or of those that training ends with.
+        The table of all scores, or of those that training ends with; and figure left out -> reason.
 
     Raises:
         InputError: If `out` cannot be written.
@@ -62,14 +63,18 @@ def write_report(
         table = scorecard(vae, data.subset(n_train=run.config.n_train), classifier)
         content = {**facts, "evaluation": context.config.to_dict(), "scores": records(table)}
         write_json(out / "scorecard.json", content)
+    left_out = {}
     with figure_style():
         for name, figure in _figures(run, context, num_samples).items():
-            save_figure(figure, name, directory=out, metadata=facts)
-    return table
+            if isinstance(figure, str):
+                left_out[name] = figure
+            else:
+                save_figure(figure, name, directory=out, metadata=facts)
+    return table, left_out
 
 
-def _figures(run: Run, context: EvaluationContext, n: int) -> dict[str, Figure]:
-    """Return the figures of a run by name; the latent ones need two latents, and codes that differ."""
+def _figures(run: Run, context: EvaluationContext, n: int) -> dict[str, Figure | str]:
+    """Return the figures of a run by name; in place of one that these images do not allow, the reason."""
     vae, data = context.vae, context.data
     x, y = context.images("test", slice(n)), context.labels("test", slice(n))
     asked = np.arange(n) % vae.num_classes if vae.num_classes else None
@@ -79,8 +84,8 @@ def _figures(run: Run, context: EvaluationContext, n: int) -> dict[str, Figure]:
         "samples": image_grids.sample_grid(vae.sample(n, asked), kind="decoder mean"),
         "samples_drawn": image_grids.sample_grid(vae.sample(n, asked, draw=True), kind="draw from p(x|z)"),
     }
-    if half := min(len(x) // 2, 6):
-        figures["interpolation"] = _interpolation_figure(context, half)
+    half = min(len(x) // 2, 6)
+    figures["interpolation"] = _interpolation_figure(context, half) if half else "it needs two images"
     if vae.latent_dim == 2 and not vae.num_classes and vae.prior.name == "normal":
         codes, quantiles = latent_space.prior_quantile_grid(15)  # of N(0, I)
         plane = vae.decode(codes.reshape(-1, 2)).reshape(15, 15, *vae.image_shape)
@@ -101,12 +106,17 @@ def _interpolation_figure(context: EvaluationContext, n_pairs: int) -> Figure:
     return image_grids.interpolation_grid(path)
 
 
-def _latent_figures(context: EvaluationContext) -> dict[str, Figure]:
+def _latent_figures(context: EvaluationContext) -> dict[str, Figure | str]:
     """Return PCA beside t-SNE of the codes of the first test images, and what latents know of factors."""
     embedded, data = slice(N_EMBEDDED), context.data
     codes, _ = context.vae.encode(context.images("test", embedded), context.labels("test", embedded))
-    if codes.shape[1] < 2 or len(codes) <= 10 or not np.ptp(codes, axis=0).any():  # all collapsed
-        return {}
+    needs = {
+        "two latents": codes.shape[1] > 1,
+        f"{MIN_EMBEDDED} test images, and there are {len(codes)}": len(codes) >= MIN_EMBEDDED,
+        "codes that differ, and all latents collapsed": np.ptp(codes, axis=0).any(),
+    }
+    if lacking := [need for need, is_met in needs.items() if not is_met]:
+        return {"latent_space": f"it needs {lacking[0]}"}
     perplexity = min(30.0, (len(codes) - 1) / 3)
     coordinates, explained = latent_space.embed_pca(codes)
     tsne = {perplexity: latent_space.embed_tsne(codes, perplexity)}

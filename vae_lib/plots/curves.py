@@ -80,7 +80,7 @@ def plot_rate_distortion(
         ax: Axes to draw on.
         title: Title.
     """
-    ax = style.axes_or_new(ax, 6.4, 4.6)
+    ax = style.axes_or_new(ax, 6.4, 4.6, title)
     runs, colors = _curves(frame, by, hue, [x, y])
     along = [np.empty((0, 2))]
     for name, color in colors.items():
@@ -96,7 +96,7 @@ def plot_rate_distortion(
         along.append(Path(mean).interpolated(20).vertices)
     ax.margins(x=0.12)
     _draw_iso_elbo(ax, np.concatenate(along))
-    ax.set(xlabel=f"{_label(x)}\n{_seed_note(runs, by)}", ylabel=_label(y), title=title)
+    ax.set(xlabel=f"{_label(x)}\n{_seed_note(runs, by)}", ylabel=_label(y))
     if hue is not None:
         ax.legend(frameon=True, edgecolor="none")
     return ax
@@ -127,7 +127,7 @@ def plot_metric(
         ax: Axes to draw on.
         title: Title.
     """
-    ax = style.axes_or_new(ax, 6.4, 4.2)
+    ax = style.axes_or_new(ax, 6.4, 4.2, title)
     runs, colors = _curves(frame, x, hue, [y])
     look = {"x": x, "y": y, "hue": "curve", "hue_order": list(colors), "palette": colors, "ax": ax}
     look |= {"errorbar": _interval, "marker": "o", "markersize": 5, "markeredgewidth": 0}
@@ -153,7 +153,7 @@ def plot_metric(
         ax.set_xticks(settings, [f"{setting:g}" for setting in settings])
         ax.set_xticks([], minor=True)
     _name_on_right(ax, ends)
-    ax.set(xlabel=f"{_label(x)}\n{_seed_note(runs, x)}", ylabel=_label(y), title=title)
+    ax.set(xlabel=f"{_label(x)}\n{_seed_note(runs, x)}", ylabel=_label(y))
     return ax
 
 
@@ -227,7 +227,8 @@ def _curves(
     _require_columns(frame, keys + measures)
     values = pd.Series("", frame.index) if hue is None else frame[hue]
     order = sorted(values.unique()) if pd.api.types.is_numeric_dtype(values) else list(values.unique())
-    names = {value: _named(str(hue), value) for value in order}
+    shown = style.drawable([_named(str(hue), value) for value in order], "curve {}")
+    names = dict(zip(order, shown, strict=True))
     runs = frame.assign(curve=values.map(names)).dropna(subset=measures)
     if "seed" in runs and runs.duplicated([*keys, "seed"]).any():
         raise ValueError(f"several runs share one value of {keys} and seed; keep one of each other setting")

@@ -35,9 +35,9 @@ def plot_embedding(
         ax: Axes to draw on.
         title: Title, which should name the embedded code (z_mean or z) and n.
     """
-    ax = style.axes_or_new(ax, 6.4, 5)
     classes = range(int(np.max(labels)) + 1) if class_names is None else class_names
-    names = np.array([str(name) for name in classes])
+    names = np.array(style.drawable(classes))
+    ax = style.axes_or_new(ax, 6.4, 5, title)
     colors = dict(zip(names, style.palette([f"class {i}" for i in range(len(names))]).values(), strict=True))
     order = np.random.default_rng(0).permutation(len(embedding))  # no class lies on top of the others
     points, classes = np.asarray(embedding)[order], names[np.asarray(labels).astype(int)[order]]
@@ -47,7 +47,6 @@ def plot_embedding(
     seaborn.scatterplot(**data, **looks, legend=named, ax=ax)
     ax.set_aspect("equal", adjustable="datalim")
     ax.margins(0.1)
-    ax.set_title(title)
     if explained is None:
         ax.set(xticks=[], yticks=[])
     else:
@@ -80,6 +79,8 @@ def plot_latent_organisation(
         class_names: Name of each class.
         title: Title of the figure, which should name data set and split.
     """
+    if class_names is not None:
+        class_names = style.drawable(class_names)  # the legend is made here
     figure = style.new_figure(min(10, 3.4 * (1 + len(tsne)) + 1), 4.2)
     panels = {"PCA": (pca, explained)}
     panels |= {f"t-SNE, perplexity {value:.3g}": (points, None) for value, points in tsne.items()}

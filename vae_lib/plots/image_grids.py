@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from vae_lib.plots.style import GREY, new_figure
+from vae_lib.plots.style import GREY, drawable, drawable_title, new_figure
 
 KINDS = {"decoder mean": "decoder means (no pixel noise)", "draw from p(x|z)": "draws from p(x|z)"}
 DOTS = 100  # per inch, on the screen; twice that in an exported file
@@ -169,7 +169,7 @@ def conditional_grid(images: np.ndarray, class_names: Sequence[str], *, title: s
         title: What stands in the title before the words that these are decoder means.
     """
     title = f"{title or 'Samples by class'}: {KINDS['decoder mean']}"
-    return _mosaic_figure(_checked(images, 5), title=title, row_labels=[str(name) for name in class_names])
+    return _mosaic_figure(_checked(images, 5), title=title, row_labels=class_names)
 
 
 def _checked(images: np.ndarray, ndim: int) -> np.ndarray:
@@ -222,6 +222,7 @@ def _mosaic_figure(
     canvas = np.concatenate(np.concatenate(np.pad(images, gaps, constant_values=255), axis=1), axis=1)
     canvas = canvas[:-row_gap, :-gap]
     inches = np.array(canvas.shape[1::-1]) * dots / DOTS
+    row_labels, title = drawable(row_labels), drawable_title(title)
     figure = new_figure(*inches, dpi=DOTS, layout="none")
     ax = figure.add_axes((0, 0, 1, 1))
     ax.imshow(canvas, cmap="gray", vmin=0, vmax=255, interpolation="nearest" if dots >= 1 else "auto")

@@ -22,7 +22,7 @@ def plot_rate_per_dim(
         ax: Axes to draw on.
         title: Title.
     """
-    ax = style.axes_or_new(ax, 8, 3.4)
+    ax = style.axes_or_new(ax, 8, 3.4, title)
     rates = np.asarray(rate_per_dim, dtype=float)
     order = np.argsort(-rates, kind="stable")
     active = rates[order] > threshold
@@ -34,7 +34,7 @@ def plot_rate_per_dim(
     ax.tick_params(axis="x", labelsize=8, rotation=90 if rates.size > 20 else 0, length=0)
     ax.grid(axis="x", visible=False)
     every = f" (one name in {step})" if step > 1 else ""
-    ax.set(xlabel=f"latent, by rate{every}", ylabel="rate (nats per image)", title=title)
+    ax.set(xlabel=f"latent, by rate{every}", ylabel="rate (nats per image)")
     ax.set_xlim(-0.7, rates.size - 0.3)
     counts = f"{active.sum()} active (rate > {threshold:g} nats)", f"{(~active).sum()} collapsed"
     handles = [Patch(color=style.COLORS[0], label=counts[0]), Patch(color="#c4c4c4", label=counts[1])]
@@ -66,7 +66,7 @@ def plot_factor_matrix(
     if matrix.ndim != 2 or matrix.shape[1] != len(factor_names):
         raise ValueError(f"matrix has shape {matrix.shape}; give (latent_dim, {len(factor_names)} factors)")
     rows, columns = matrix.shape
-    ax = style.axes_or_new(ax, 2.6 + 0.75 * columns, 1.4 + 0.3 * rows)
+    ax = style.axes_or_new(ax, 2.6 + 0.75 * columns, 1.4 + 0.3 * rows, title)
     top = matrix.max() or 1.0
     names = [f"z{dim}" for dim in (range(rows) if dims is None else dims)]
     seaborn.heatmap(
@@ -75,5 +75,5 @@ def plot_factor_matrix(
         **dict(annot=rows <= 32, fmt=".2f", annot_kws={"size": 8}, cbar_kws={"label": label, "shrink": 0.9}),
     )
     ax.tick_params(length=0, rotation=0)
-    ax.set(title=title, xlabel="factor", ylabel="latent")
+    ax.set(xlabel="factor", ylabel="latent")
     return ax

@@ -4,6 +4,9 @@ Everything is drawn under `figure_style()`, and `rcParams` stay as they were. py
 made here, so none stays open and none is shown twice: end a notebook cell with `ax.figure`.
 """
 
+import functools
+import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Number
@@ -12,6 +15,7 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
@@ -50,6 +54,67 @@ def is_number(value: object) -> bool:
     return isinstance(value, Number) and not isinstance(value, bool)
 
 
+def drawable(names: Sequence[str], instead: str = "class {}") -> list[str]:
+    """Return names as the figure in the making can show them; call it inside of `figure_style()`.
+
+    Where the style's font lacks a letter, text made from here to the end of the style also uses a font of the
+    system that has it. A name that no font can show is numbered, which a warning says once.
+
+    Args:
+        names: Of classes, say.
+        instead: What stands for a name that cannot be shown; its index is filled in.
+    """
+    names, families = [str(name) for name in names], mpl.rcParams["font.family"]
+    lacking = frozenset("".join(names)) - _letters_of(tuple(families))
+    fonts, unknown = _fonts_with(lacking) if lacking else ((), lacking)
+    mpl.rcParams["font.family"] = [*families, *(font for font in fonts if font not in families)]
+    return [instead.format(i) if unknown & set(name) else name for i, name in enumerate(names)]
+
+
+def drawable_title(title: str | None) -> str | None:
+    """Return a title as `drawable` would, with a question mark for each letter that cannot be shown."""
+    return title and "".join(drawable(title, "?"))
+
+
+@functools.cache
+def _letters_of(families: tuple[str, ...]) -> frozenset[str]:
+    """Return the letters that the fonts of these families have, and spaces and line ends."""
+    files = [font_manager.findfont(font_manager.FontProperties(family=[family])) for family in families]
+    return frozenset(" \n\t").union(*(_letters_in(file) for file in files))
+
+
+def _letters_in(file) -> set[str]:
+    return {chr(code) for code in font_manager.get_font(file).get_charmap()}
+
+
+@functools.cache
+def _fonts_with(letters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return families of the system's fonts that have these letters, as few as possible, and the rest."""
+    fonts = {font.name: font.fname for font in font_manager.fontManager.ttflist if font.style == "normal"}
+    found = {name: letters & _letters_in(file) for name, file in fonts.items() if "Last" not in name}
+    families, left = [], letters
+    while best := max(found, key=lambda name: (len(found[name] & left), "Sans" in name), default=None):
+        if not found[best] & left:
+            break
+        families.append(best)
+        left -= found[best]
+    if left:
+        _warn_of_letters()
+    # A family without bold letters draws others in a bold title, of which each figure would warn.
+    logging.getLogger("matplotlib.font_manager").addFilter(_is_not_of_weight)
+    return tuple(families), left
+
+
+@functools.cache  # said once
+def _warn_of_letters() -> None:
+    text = "no font of this system has some letters of the names: figures number the classes (fonts such as"
+    warnings.warn(f"{text} Noto Sans CJK show them)", stacklevel=4)
+
+
+def _is_not_of_weight(record: logging.LogRecord) -> bool:
+    return "font weight" not in record.getMessage()
+
+
 def new_figure(width: float, height: float, **options) -> Figure:
     """Make a figure of this size in inches, closed at once: notebooks display it, pyplot does not keep it."""
     figure = plt.figure(figsize=(width, height), **options)
@@ -57,14 +122,16 @@ def new_figure(width: float, height: float, **options) -> Figure:
     return figure
 
 
-def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
-    """Return the Axes themselves, or those of a new figure of this size in inches."""
-    return ax if ax is not None else new_figure(width, height).add_subplot()
+def axes_or_new(ax: Axes | None, width: float, height: float, title: str | None = None) -> Axes:
+    """Return the Axes themselves, or those of a new figure of this size in inches, under this title."""
+    ax, title = ax if ax is not None else new_figure(width, height).add_subplot(), drawable_title(title)
+    ax.set_title(title, fontfamily=mpl.rcParams["font.family"])  # the title's text was made with the axes
+    return ax
 
 
 def set_head(figure: Figure, title: str | None) -> None:
     """Write the figure's title, if it has one, at its left edge."""
-    if title:
+    if title := drawable_title(title):
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
 
 

@@ -8,6 +8,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submod_attrs={
         "trainer": ["train", "check_fit", "DivergenceError"],
         "scores": ["evaluate"],
-        "run": ["Run", "load_run", "make_vae"],
+        "run": ["Run", "load_run", "find_run", "list_runs", "remove_run", "make_vae"],
     },
 )

@@ -86,6 +86,11 @@ class Checkpoint:
         return cls(state.pop("step"), state, arrays)
 
 
+def latest_step(folder: Path) -> int:
+    """Return the gradient steps at the newest checkpoint, or 0."""
+    return max((int(path.name[5:]) for path in _folders(folder)), default=0)
+
+
 def _folders(folder: Path) -> list[Path]:
     """Return the checkpoint folders, newest first."""
     return sorted((path for path in folder.glob("step-*") if path.name[5:].isdigit()), reverse=True)

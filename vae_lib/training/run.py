@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import json
+import math
 import os
 import platform
 import re
@@ -17,8 +18,11 @@ from filelock import FileLock, Timeout
 
 from vae_lib.config import TrainConfig
 from vae_lib.models.weights import load_weights
+from vae_lib.training.checkpoint import latest_step
 from vae_lib.utils.errors import InputError
-from vae_lib.utils.files import write_json
+from vae_lib.utils.files import sha256_of, write_json
+
+_OF_THE_DATA = {"source", "fingerprint", "image_shape", "n_classes", "n_train"}  # what is read of it
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,47 @@ class Run:
         """Whether the run has ended: finished, or diverged."""
         return (self.directory / "metrics.json").is_file()
 
+    @property
+    def state(self) -> str:
+        """`finished`, `diverged`, `unfinished`, `being trained`, or `damaged`: a file cannot be used."""
+        if _is_locked(self.directory):
+            return "being trained"
+        try:
+            weights, epochs = self.directory / "model.keras", self.epochs_done
+            if not self.is_done:
+                return "unfinished"
+            sha256 = self.record.get("weights_sha256") if epochs and weights.exists() else None
+            return "damaged" if sha256 and sha256 != sha256_of(weights) else self.metrics["status"]
+        except InputError:
+            return "damaged"
+
+    @property
+    def epochs_done(self) -> int:
+        """Epochs in the history of a finished run, or up to the last checkpoint of any other."""
+        if self.is_done and self.metrics["status"] == "finished":
+            return min(self.config.epochs, len(self.history))
+        step = latest_step(self.directory / "checkpoint")
+        return step // math.ceil(self.data["n_train"] / self.config.batch_size)
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files in the directory."""
+        return sum(path.stat().st_size for path in self.directory.rglob("*") if path.is_file())
+
+    @property
+    def changed(self) -> float:
+        """When the run ended or, if it has not, began: seconds since 1970."""
+        return (self.directory / ("metrics.json" if self.is_done else "config.json")).stat().st_mtime
+
     @cached_property
     def description(self) -> dict:
         """`config.json`: the config, the data set's name, source, fingerprint and sizes."""
-        return self._read_json("config.json", "config", "data")
+        description = self._read_json("config.json", "config", "data")
+        config, data = description["config"], description["data"]
+        if not (isinstance(config, dict) and isinstance(data, dict) and data.keys() >= _OF_THE_DATA):
+            path = self.directory / "config.json"
+            raise InputError(f"{path} is damaged (values are missing): train with --fresh to start again")
+        return description
 
     @property
     def config(self) -> TrainConfig:
@@ -114,11 +155,76 @@ def load_run(directory: Path | str) -> Run:
         InputError: If there is no such directory, or its run is unfinished or has diverged.
     """
     run = Run(Path(directory))
-    if not run.directory.is_dir():
+    if not os.path.isdir(run.directory):
         raise InputError(f"there is no run directory {str(directory)!r}: `train` prints the one it makes")
     if run.metrics["status"] != "finished":
         raise InputError(f"run {run.name} is marked {run.metrics['status']!r} and has no scores")
     return run
+
+
+def list_runs(models_dir: Path | str) -> list[Run]:
+    """Return the runs that lie in a folder, whatever their state, the oldest first.
+
+    Raises:
+        InputError: If there is no such folder.
+    """
+    if not Path(models_dir).is_dir():
+        raise InputError(f"there is no folder {str(models_dir)!r}: `train` makes it; or choose --models_dir")
+    runs = [Run(path) for path in sorted(Path(models_dir).iterdir()) if _holds_run(path)]
+    return sorted(runs, key=lambda run: run.changed)
+
+
+def find_run(name: str, models_dir: Path | str) -> Run:
+    """Return the run of that name, or path, that lies in a folder, whatever its state.
+
+    Raises:
+        InputError: If there is none, or it lies elsewhere.
+    """
+    folder = Path(os.path.abspath(models_dir))
+    for path in map(Path, (os.path.abspath(folder / name), os.path.abspath(name))):
+        if path.parent == folder and _holds_run(path):
+            return Run(Path(models_dir) / path.name)
+    raise InputError(
+        f"there is no run {str(name)!r} in {str(models_dir)!r}: `runs` lists those that there are"
+    )
+
+
+def remove_run(run: Run) -> list[str]:
+    """Remove a run; its directory stays if it holds files of other kinds, whose names are returned.
+
+    Raises:
+        InputError: If the run is being trained, or its directory is a link or cannot be written.
+    """
+    if run.directory.is_symlink():
+        raise InputError(
+            f"{run.directory} is a link to {run.directory.resolve()}: remove the link, or that run"
+        )
+    with lock_run(run.directory):
+        reset_run(run.directory)
+    (run.directory / "run.lock").unlink(missing_ok=True)
+    others = sorted(path.name for path in run.directory.iterdir())
+    if not others:
+        run.directory.rmdir()
+    return others
+
+
+def _holds_run(directory: Path) -> bool:
+    """Whether `train` made the directory; a classifier has no data set's name in its config."""
+    if not os.path.isfile(directory / "config.json"):
+        return False
+    with contextlib.suppress(InputError):
+        return "dataset" in Run(directory).description["config"]
+    return (directory / "run.lock").exists()
+
+
+def _is_locked(directory: Path) -> bool:
+    if not (directory / "owner.json").exists():  # it is there while the lock is held, and after a kill
+        return False
+    try:
+        with FileLock(directory / "run.lock", timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
 
 
 def make_vae(config: TrainConfig, image_shape: tuple[int, int, int], num_classes: int = 0):

@@ -1,11 +1,13 @@
 """train(config) -> Run: the checks before a run begins, the training loop, and what the run leaves."""
 
+import contextlib
 import logging
 import math
 import platform
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -17,7 +19,7 @@ from vae_lib.config import RESULTS_VERSION, TrainConfig
 from vae_lib.data.dataset import ImageDataset
 from vae_lib.data.loading import load_dataset
 from vae_lib.training.checkpoint import Checkpoint
-from vae_lib.training.run import Run, check_run_name, lock_run, make_vae, reset_run
+from vae_lib.training.run import Run, check_run_name, list_runs, lock_run, make_vae, reset_run
 from vae_lib.training.scores import evaluate
 from vae_lib.utils.errors import DivergenceError, InputError
 from vae_lib.utils.files import atomic_write, sha256_of, write_json
@@ -89,15 +91,32 @@ def train(
         if not run.is_done:
             if verbose:
                 print(f"{data.source}: {data.summary()}", flush=True)
+                if not (directory / "checkpoint").exists():
+                    _say_what_is_not_continued(run)
             TrainingLoop(run, config, data, verbose, callbacks).run_to_end()
         if run.metrics["status"] == "finished":  # just now, or by a process that was killed before this line
             shutil.rmtree(directory / "checkpoint", ignore_errors=True)
     if run.metrics["status"] == "diverged":
+        decays = config.learning_rate < 1 < config.learning_rate * config.weight_decay
+        option = "weight_decay" if decays else "learning_rate"
         raise DivergenceError(
-            f"run {run.name} diverged in epoch {run.metrics['epoch']}: lower learning_rate (now "
-            f"{config.learning_rate:g}) and train again; its last finite checkpoint is kept"
+            f"run {run.name} diverged in epoch {run.metrics['epoch']}: lower {option} (now "
+            f"{getattr(config, option):g}) and train again; its last finite checkpoint is kept"
         )
     return run
+
+
+def _say_what_is_not_continued(run: Run) -> None:
+    """Print the name of a run that differs from this one in having fewer epochs, if there is one."""
+    for other in list_runs(run.directory.parent):
+        with contextlib.suppress(InputError):
+            epochs = other.config.epochs
+            same = other.data["fingerprint"] == run.data["fingerprint"]
+            if same and epochs < run.config.epochs and replace(run.config, epochs=epochs) == other.config:
+                print(
+                    f"{other.name} differs in its epochs alone ({epochs}), over which its learning rate "
+                    f"falls to zero: it cannot go on, so {run.name} begins anew"
+                )
 
 
 def check_fit(config: TrainConfig, data: ImageDataset) -> None:

@@ -86,7 +86,7 @@ def safe_name(path: Path) -> str:
     return re.sub(r"[^\w-]+", "_", path.resolve().name).strip("_")[:40] or "images"
 
 
-def ensure_writable(folder: Path) -> None:
+def ensure_writable(folder: Path, option: str = "--out") -> None:
     """Make a folder, and raise InputError if it cannot be written, before any long work."""
     probe = folder / ".probe"
     try:
@@ -94,4 +94,4 @@ def ensure_writable(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(f"cannot write to {folder} ({error.strerror}): choose --out") from None
+        raise InputError(f"cannot write to {folder} ({error.strerror}): choose {option}") from None
