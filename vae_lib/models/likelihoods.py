@@ -43,7 +43,8 @@ class Bernoulli:
 
     def draw(self, params, seed):
         """Return pixels drawn from p(x|z): 0 or 1."""
-        return ops.cast(keras.random.uniform(ops.shape(params), seed=seed) < ops.sigmoid(params), "float32")
+        u = keras.random.uniform(ops.shape(params), dtype="float32", seed=seed)
+        return ops.cast(u < ops.sigmoid(params), "float32")
 
 
 class DiscretizedLogistic:
@@ -104,7 +105,7 @@ class DiscretizedLogistic:
         """Return pixels drawn from p(x|z): multiples of 1/255 in [0, 1]."""
         location, log_scale = self._location_and_log_scale(params)
         tiny = 1e-6
-        u = keras.random.uniform(ops.shape(location), minval=tiny, maxval=1.0 - tiny, seed=seed)
+        u = keras.random.uniform(ops.shape(location), tiny, 1.0 - tiny, dtype="float32", seed=seed)
         x = location + ops.exp(log_scale) * (ops.log(u) - ops.log1p(-u))
         return ops.round(ops.clip(x, 0.0, 1.0) * 255.0) / 255.0
 

@@ -6,6 +6,7 @@ import keras
 from keras import layers, ops
 
 from vae_lib.config import TrainConfig, check_prior
+from vae_lib.models.networks import dtype_policy
 
 
 class NormalPrior:
@@ -85,6 +86,7 @@ def normal_log_prob(z, mean, log_var):
     return -0.5 * ops.sum(terms, axis=-1)
 
 
+@dtype_policy("float32")  # a prior is part of the loss, which is computed in float32
 def make_prior(name: str, latent_dim: int) -> NormalPrior | FlowPrior:
     """Return the prior called `normal` or `flow`."""
     return FlowPrior(latent_dim) if TrainConfig.check("prior", name) == "flow" else NormalPrior()
