@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -286,6 +287,8 @@ def test_a_study_of_a_folder_without_classes(tmp_path, run, rng):
         (["train", "--dataset", "digits", "--threads", "99999999999"], ["threads", "99999999999", "1024"]),
         (["train", "--data", "~nosuchuser/pictures"], ["~nosuchuser/pictures", "home"]),
         (["encode", "no-such-run"], ["no-such-run", "train"]),
+        (["export", "no-such-run"], ["no-such-run", "train"]),
+        (["export", "x", "--format", "pickle"], ["pickle", "saved_model", "litert"]),
         (["train", "--colour", "blue"], ["--colour"]),
         (["train", "--data", "no/such/folder"], ["no/such/folder"]),
         (["train", "--dataset", "nosuchset"], ["nosuchset", "fashion_mnist"]),
@@ -311,6 +314,25 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, words, run, monk
     code, out, err = run(*arguments)
     assert code == 2 and out == "" and err.count("\n") == 1 and all(word in err for word in words), err
     assert not list(tmp_path.iterdir())  # nothing was started
+
+
+@pytest.mark.slow
+def test_export_writes_files_that_were_checked_against_the_model(trained, run, tmp_path, monkeypatch):
+    models_dir, _, _ = trained
+    words = ["export", run_in(models_dir), "--out", tmp_path / "out"]
+    code, out, err = run(*words)
+    kinds = ("_saved_model", ".onnx", ".tflite")
+    names = {f"{part}{ending}" for part in ("encoder", "decoder") for ending in kinds}
+    assert code == 0 and err == "" and {path.name for path in (tmp_path / "out").iterdir()} == names
+    for line in out.splitlines():
+        path, difference = re.fullmatch(r"(.*): differs from the model by at most (\S+) \w.*", line).groups()
+        names.remove(os.path.basename(path))
+        assert float(difference) <= (1 if "decoder" in path else 1e-4)
+    assert not names
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
+    code, out, err = run(*words, "--format", "onnx", "--out", tmp_path / "other")
+    assert code == 2 and out == "" and err.count("\n") == 1 and "pip install 'vae-lib[export]'" in err
+    assert not (tmp_path / "other").exists()
 
 
 def test_images_that_changed_since_the_training_are_not_scored_as_test_images(tmp_path, run):
@@ -347,7 +369,7 @@ def test_dash_and_underscore_are_the_same_and_values_are_left_alone():
     assert (parsed.epochs, parsed.batch_size, parsed.latent_dim) == (50, 64, 64)
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "encode", "study"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "encode", "export", "study"])
 def test_help_describes_every_option_and_its_default(command, run):
     code, out, _ = run(command, "--help")
     assert code == 0 and "None" not in out and "SUPPRESS" not in out

@@ -9,7 +9,7 @@ import pytest
 import vae_lib as vl
 from tools.execute_notebook import ROOT
 
-PACKAGES = ["data", "models", "training", "metrics", "plots", "evaluation", "study"]
+PACKAGES = ["data", "models", "training", "metrics", "plots", "evaluation", "study", "apps"]
 PROMISED = [
     *(
         "TrainConfig",

@@ -10,7 +10,17 @@ __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
-    submodules=["data", "models", "training", "metrics", "latent_space", "plots", "evaluation", "study"],
+    submodules=[
+        "data",
+        "models",
+        "training",
+        "metrics",
+        "latent_space",
+        "plots",
+        "evaluation",
+        "study",
+        "apps",
+    ],
     submod_attrs={
         "config": ["TrainConfig", "EvaluationConfig"],
         "data.dataset": ["ImageDataset", "from_arrays"],

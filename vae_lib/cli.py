@@ -1,4 +1,4 @@
-"""The command line: `python -m vae_lib train | evaluate | sample | encode | study | runs`.
+"""The command line: `python -m vae_lib train | evaluate | sample | encode | export | study | runs`.
 
 `vl` imports what a command uses when it is used, so that `--help` and bad options are answered at once.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 import vae_lib as vl
-from vae_lib.config import STUDIES, TrainConfig
+from vae_lib.config import EXPORT_FORMATS, STUDIES, TrainConfig
 from vae_lib.utils.errors import DivergenceError, InputError
 from vae_lib.utils.files import ensure_writable, safe_name
 from vae_lib.utils.signals import Terminated
@@ -160,6 +160,7 @@ _OPTIONS = {
     "temperature": _option("standard deviation of z", 1.0, type=float),
     "draw": _flag("draw pixels from p(x|z) instead of its mean"),
     "label": _option("class to generate, by name or number, for a conditional model", metavar="CLASS"),
+    "format": _option("kinds of files", EXPORT_FORMATS, None, nargs="+", choices=EXPORT_FORMATS),
     "skip_bad": _flag("pass over images that cannot be read"),
     "name": _option("of the run directory, else made from config and data", metavar="NAME"),
     "fresh": _flag("discard an earlier run of the same name"),
@@ -200,6 +201,11 @@ def make_parser() -> argparse.ArgumentParser:
     text = "write the codes of all images, z_mean and z_log_var, to codes.npz and codes.csv"
     out = {"help": "folder for codes.npz and codes.csv [images/RUN]"}
     add(_encode, text, "run", "data", "skip_bad", "out", data=moved, out=out)
+    text = (
+        "write encoder and decoder as files for other programs, each checked against the model on test images"
+    )
+    out = {"help": "folder for the files [images/RUN/export]"}
+    add(_export, text, "run", "format", "data", "skip_bad", "out", data=moved, out=out)
     text = "train and score the cells of a study that are not done yet; write its table and figures"
     names = (("preset", "dataset", "data"), "latent_dim", "beta", "seeds", *_SHARED)
     changes = {name: {"default": None} for name in _SHARED}
@@ -260,6 +266,16 @@ def _encode(options) -> int:
     run, data, out = _run_and_images(options)
     counts = vl.evaluation.write_codes(run, data, out)
     print(f"codes of {counts} images of {data.source}: {out / 'codes.npz'} and codes.csv")
+    return 0
+
+
+def _export(options) -> int:
+    run, data, out = _run_and_images(options)
+    out = options.out or out / "export"
+    x, y = data.images_and_labels("test")
+    for name, difference in vl.apps.export_model(run, out, options.format, x, y).items():
+        unit = "grey levels" if name.startswith("decoder") else "in z"
+        print(f"{out / name}: differs from the model by at most {difference:.2g} {unit}")
     return 0
 
 

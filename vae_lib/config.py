@@ -18,6 +18,8 @@ RESULTS_VERSION = 2  # raise it when the same config would give other numbers
 
 MIN_SIDE, MAX_SIDE, MAX_CHANNELS = 8, 256, 4  # of images, in pixels: what the networks take
 
+EXPORT_FORMATS = ("saved_model", "onnx", "litert")  # of `apps.export_model`
+
 STUDIES = ("smoke", "quick", "full")  # of `study.grids.comparisons`
 
 

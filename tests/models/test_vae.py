@@ -323,8 +323,6 @@ def test_every_door_of_keras_says_what_encode_says(x, options, message):
         lambda: vae.fit(tf.data.Dataset.from_tensors((x, None, 1.0) if options else x), verbose=0),
         *([] if options else [lambda: vae.predict(x, verbose=0), lambda: vae.encode(x)]),
     ]
-    if x.dtype.kind != "f" and not options:
-        doors.pop(3)  # of a Dataset only floats are looked at, since their range is what goes wrong
     for door in doors:
         with pytest.raises(InputError, match=message):
             door()

@@ -29,7 +29,7 @@ from vae_lib.models.networks import (
     with_label,
 )  # fmt: skip
 from vae_lib.models.priors import normal_log_prob
-from vae_lib.models.vae import VAE, as_bytes, compiled, in_batches
+from vae_lib.models.vae import VAE, as_bytes, as_float32, compiled, in_batches
 from vae_lib.utils.errors import InputError
 
 LATENTS = (16, 8, 4)  # channels of z by scale, from the coarsest; finer scales have as many as the last
@@ -98,13 +98,13 @@ class LatentBlock(layers.Layer):
 
     def prior(self, state):
         """Return mean and log-variance of p(z|state), each (batch, height, width, latents)."""
-        mean, log_var = ops.split(self.prior_net(state), 2, axis=-1)
+        mean, log_var = ops.split(as_float32(self.prior_net(state)), 2, axis=-1)
         return mean, bounded_log_var(log_var)
 
     def infer(self, state, features, mean_only: bool) -> Latents:
         """Return z, drawn from q(z|state, x) or its mean, with p(z|state) and q(z|state, x)."""
-        mean, log_var = ops.split(self.prior_net(state), 2, axis=-1)
-        mean_offset, log_var_offset = ops.split(self.offset_net([state, features]), 2, axis=-1)
+        mean, log_var = ops.split(as_float32(self.prior_net(state)), 2, axis=-1)
+        mean_offset, log_var_offset = ops.split(as_float32(self.offset_net([state, features])), 2, axis=-1)
         posterior = mean + mean_offset, bounded_log_var(log_var + log_var_offset)
         z = posterior[0] if mean_only else self.sampling(*posterior)
         return Latents(z, (mean, bounded_log_var(log_var)), posterior)
@@ -203,7 +203,7 @@ class HierarchicalVAE(VAE):
             for block in itertools.islice(blocks, scale.blocks):
                 state = block.update_net([state, choose(i, block, state)])
             state = self.steps[i](state)
-        return state
+        return as_float32(state)
 
     def _infer(self, z, features, y, mean_only: bool = False):
         """Return params, and by scale a list of Latents: drawn from q(z|x), or at its means."""
@@ -269,7 +269,7 @@ class HierarchicalVAE(VAE):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             terms = self._elbo_terms(x, y, training=True)
-            scaled_loss = self.optimizer.scale_loss(ops.mean(self._losses_of(terms)))
+            scaled_loss = self.optimizer.scale_loss(ops.mean(self._penalised_losses(terms)))
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
         norm, usual = tf.linalg.global_norm(gradients), self.usual_norm
         usual.assign(tf.where(usual == 0.0, norm, usual))  # of the first step

@@ -46,7 +46,8 @@ class Bernoulli:
 
     def draw(self, params, seed):
         """Return pixels drawn from p(x|z): 0 or 1."""
-        return ops.cast(keras.random.uniform(ops.shape(params), seed=seed) < ops.sigmoid(params), "float32")
+        u = keras.random.uniform(ops.shape(params), dtype="float32", seed=seed)
+        return ops.cast(u < ops.sigmoid(params), "float32")
 
 
 class DiscretizedLogistic:
@@ -147,7 +148,7 @@ class DiscretizedLogistic:
         """Return pixels drawn from p(x|z): multiples of 1/255 in [0, 1]."""
         location, log_scale, coefficients = self._split(params)
         tiny = 1e-6
-        u = keras.random.uniform(ops.shape(location), minval=tiny, maxval=1.0 - tiny, seed=seed)
+        u = keras.random.uniform(ops.shape(location), tiny, 1.0 - tiny, dtype="float32", seed=seed)
         noise = ops.exp(log_scale) * (ops.log(u) - ops.log1p(-u))
 
         def rounded(x):

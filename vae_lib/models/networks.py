@@ -1,5 +1,6 @@
 """Encoders and decoders of the flat VAE: convolutions for images of any size, and an MLP to compare with."""
 
+import contextlib
 import math
 import random
 
@@ -10,15 +11,28 @@ from keras import layers, ops
 from vae_lib.config import TrainConfig, check_image_shape
 
 
+@contextlib.contextmanager
+def dtype_policy(policy: str | keras.DTypePolicy):
+    """Let the layers that are made in this block follow a dtype policy, such as `mixed_float16`."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 @keras.saving.register_keras_serializable(package="vae_lib")
 class Sampling(layers.Layer):
     """Draw z = z_mean + exp(z_log_var / 2) * eps with eps from N(0, I): the reparameterisation trick.
+
+    It computes in float32, whatever the global dtype policy is.
 
     Source: Kingma and Welling 2014, arXiv:1312.6114, section 2.4.
     """
 
     def __init__(self, seed: int = 0, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def reseed(self, seed: int, step: int) -> None:
@@ -27,7 +41,7 @@ class Sampling(layers.Layer):
 
     def call(self, z_mean, z_log_var):  # (batch, latent_dim) twice -> (batch, latent_dim)
         """Return one draw of z for each row."""
-        eps = keras.random.normal(ops.shape(z_mean), seed=self.seed_generator)
+        eps = keras.random.normal(ops.shape(z_mean), dtype="float32", seed=self.seed_generator)
         return z_mean + ops.exp(0.5 * z_log_var) * eps
 
 

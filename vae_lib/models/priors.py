@@ -9,6 +9,7 @@ import keras
 from keras import layers, ops
 
 from vae_lib.config import TrainConfig, check_prior
+from vae_lib.models.networks import dtype_policy
 
 
 class NormalPrior:
@@ -125,6 +126,7 @@ def normal_log_prob(z, mean, log_var):
     return -0.5 * ops.sum(terms, axis=-1)
 
 
+@dtype_policy("float32")  # a prior is part of the loss, which is computed in float32
 def make_prior(name: str, latent_dim: int, num_classes: int = 0) -> NormalPrior | GaussianPrior | FlowPrior:
     """Return the prior called `normal`, `gaussian` or `flow`; with classes, the last two are p(z|y)."""
     if TrainConfig.check("prior", name) == "flow":

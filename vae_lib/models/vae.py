@@ -4,7 +4,9 @@ Images go in and come out as arrays (n, height, width, channels): uint8 in 0..25
 Losses are in nats: summed over pixels, channels and latents, averaged over the batch.
 """
 
+import functools
 import math
+import types
 import warnings
 
 import keras
@@ -15,8 +17,9 @@ from keras import ops
 from vae_lib.config import TrainConfig
 from vae_lib.latent_space import interpolate
 from vae_lib.models.likelihoods import get_likelihood
-from vae_lib.models.networks import Sampling, initialize, make_decoder, make_encoder
+from vae_lib.models.networks import Sampling, dtype_policy, initialize, make_decoder, make_encoder
 from vae_lib.models.priors import make_prior, normal_log_prob
+from vae_lib.models.saved_model import image_signatures, write_saved_model
 from vae_lib.models.total_correlation import total_correlation
 from vae_lib.utils.errors import InputError
 
@@ -32,7 +35,10 @@ class VAE(keras.Model):
     The loss is distortion + beta * rate: -log p(x|z) at one z drawn from q(z|x), and KL(q(z|x) || p(z)).
     At beta = 1 it is the negative ELBO; other values come from Higgins et al. 2017. `tc_weight` adds the
     total correlation of the latents (Chen et al. 2018). In a conditional model p(z) is p(z|y), but for the
-    prior `normal`.
+    prior `normal`. What the layers of a subclass add, by `add_loss` or a regularizer, is minimised with it:
+    as in Keras, `loss` in the logs is the sum, while `distortion` and `rate` are without it.
+
+    Encoder and decoder follow Keras' dtype policy, global or `dtype=`; the terms of the loss are float32.
 
     Args:
         image_shape: (height, width, channels).
@@ -66,7 +72,7 @@ class VAE(keras.Model):
         options = TrainConfig.__dataclass_fields__.keys() & arguments.keys()
         # refuses values that are not allowed
         config = TrainConfig(**{k: arguments[k] for k in options}, conditional=num_classes > 0)
-        super().__init__(**kwargs)
+        super().__init__(**{"autocast": False, **kwargs})  # pixels are not rounded to the policy's dtype
         self.arguments = {**arguments, "prior": config.prior}
         self.image_shape = tuple(image_shape)
         self.images_at_once = max(1, min(500, PIXELS_AT_ONCE // math.prod(image_shape)))
@@ -76,11 +82,12 @@ class VAE(keras.Model):
         self.tc_weight = tc_weight
         self.sampling = Sampling(seed)
         self.pixel_noise = keras.random.SeedGenerator(seed)
-        networks = [*self.make_networks(config), *getattr(self.prior, "networks", ())]
+        with dtype_policy(self.dtype_policy):
+            networks = [*self.make_networks(config), *getattr(self.prior, "networks", ())]
         for i, part in enumerate(networks):
             initialize(part, 1000 * seed + i)
         start = keras.initializers.Constant(beta)
-        self.beta = self.add_weight(shape=(), initializer=start, trainable=False, name="beta")
+        self.beta = self.add_weight((), start, dtype="float32", trainable=False, name="beta")
         self.trackers = [keras.metrics.Mean(name=name) for name in self._names_of_means()]
         self._compile_batch_functions()
         self.built = True
@@ -122,10 +129,11 @@ class VAE(keras.Model):
         return self._decode(z, y, training), z, z_mean, z_log_var
 
     def _encode(self, x, y=None, training=False):
-        return self.encoder(self._with_label(2.0 * as_unit_floats(x) - 1.0, y), training=training)
+        inputs = self._with_label(2.0 * as_unit_floats(x) - 1.0, y)
+        return as_float32(self.encoder(inputs, training=training))
 
     def _decode(self, z, y=None, training=False):
-        return self.decoder(self._with_label(z, y), training=training)
+        return as_float32(self.decoder(self._with_label(z, y), training=training))
 
     def _with_label(self, first, y):
         return [first, ops.one_hot(ops.cast(y, "int32"), self.num_classes)] if self.num_classes else first
@@ -146,17 +154,44 @@ class VAE(keras.Model):
         x = as_unit_floats(x)
         if not self.binarize:
             return x
-        return ops.cast(keras.random.uniform(ops.shape(x), seed=self.pixel_noise) < x, "float32")
+        u = keras.random.uniform(ops.shape(x), dtype="float32", seed=self.pixel_noise)
+        return ops.cast(u < x, "float32")
 
     def fit(self, x=None, y=None, *args, **kwargs):
-        """As `keras.Model.fit`, for images as `encode` takes them; weights of images are refused."""
-        self._check_fitting(x, y, **kwargs)
+        """As `keras.Model.fit`, for images as `encode` takes them; weights of images are refused.
+
+        Labels that come with the images of a model without classes are not used.
+        """
+        x, y = self._checked(x, y, **kwargs)
         return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         """As `keras.Model.evaluate`, for images as `encode` takes them; weights of images are refused."""
-        self._check_fitting(x, y, **kwargs)
+        x, y = self._checked(x, y, **kwargs)
         return super().evaluate(x, y, *args, **kwargs)
+
+    def save(self, filepath, *args, **kwargs):
+        """As `keras.Model.save`, to a `.keras` file; HDF5, which Keras could not load again, is refused."""
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise InputError(f"{filepath}: a VAE cannot be loaded from HDF5: save it to a file .keras")
+        super().save(filepath, *args, **kwargs)
+
+    def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs):
+        """As `keras.Model.export`, of `call`: a SavedModel x, y -> params, z, z_mean and z_log_var.
+
+        Its endpoint `serve` takes images as `encode` does, uint8 or float32, unless a signature is given.
+        Encoder and decoder alone, and in other formats, are written by `vae_lib.apps.export_model`.
+        """
+        if format != "tf_saved_model":
+            raise InputError(
+                f"the whole model draws noise, so its format is tf_saved_model; received {format!r}: "
+                "vae_lib.apps.export_model writes encoder and decoder as ONNX and LiteRT"
+            )
+        if input_signature is not None:
+            super().export(filepath, format, verbose, input_signature, **kwargs)
+        else:
+            function = functools.partial(self, training=False)
+            write_saved_model(filepath, self, function, image_signatures(self), verbose is not False)
 
     def predict(self, x, *args, **kwargs):
         """As `keras.Model.predict`, for images as `encode` takes them, without labels."""
@@ -164,41 +199,42 @@ class VAE(keras.Model):
             raise InputError(
                 "predict takes no labels, and a conditional model needs them: use reconstruct(x, y)"
             )
-        self._check_images(x)
+        x, _ = self._checked(x, None)
         return super().predict(x, *args, **kwargs)
 
-    def _check_fitting(self, x, y, validation_data=None, sample_weight=None, class_weight=None, **_) -> None:
-        """Raise InputError for images, labels or weights that Keras would pass on and the model misread."""
-        pairs = [(x, y)]
-        if validation_data is not None:
-            is_tuple = isinstance(validation_data, tuple)
-            pairs.append((*validation_data, None)[:2] if is_tuple else (validation_data, None))
-            sample_weight = validation_data[2] if is_tuple and len(validation_data) > 2 else sample_weight
+    def _checked(self, x, y, validation_data=None, sample_weight=None, class_weight=None, **_):
+        """Return images and labels for Keras; raise InputError for what the model would misread or ignore."""
         if sample_weight is not None or class_weight is not None:
             raise InputError(_NO_WEIGHTS)
-        for images, labels in pairs:
-            self._check_images(images)
-            if self.num_classes and hasattr(images, "shape"):
-                self._labels(labels, len(images))
+        for batch in ((x, y), keras.utils.unpack_x_y_sample_weight(validation_data)):
+            self._check_batch(*batch)
+        if isinstance(x, types.GeneratorType):
+            x = self._checked_batches(x)
+        return x, self._labels(y, len(x)) if self.num_classes and hasattr(x, "shape") else y
 
-    def _check_images(self, x) -> None:
-        """Check an array, or the first batch of a Dataset of floats; generators are not looked at."""
-        if hasattr(x, "shape"):
+    def _checked_batches(self, batches):
+        for batch in batches:
+            self._check_batch(*keras.utils.unpack_x_y_sample_weight(batch))
+            yield batch
+
+    def _check_batch(self, x, y=None, weights=None) -> None:
+        """Check arrays, or the first batch of a Dataset or PyDataset."""
+        if weights is not None:
+            raise InputError(_NO_WEIGHTS)
+        if isinstance(x, tf.data.Dataset | keras.utils.PyDataset):
+            first = next(iter(x.take(1)), None) if isinstance(x, tf.data.Dataset) else x[0]
+            self._check_batch(*keras.utils.unpack_x_y_sample_weight(first))
+        elif hasattr(x, "shape"):
             self._images(x)
-        elif isinstance(x, tf.data.Dataset):
-            parts = x.element_spec if isinstance(x.element_spec, tuple) else (x.element_spec,)
-            if len(parts) > 2:
-                raise InputError(_NO_WEIGHTS)
-            if parts[0].dtype.is_floating:
-                for batch in x.take(1):
-                    self._images(batch[0] if isinstance(batch, tuple) else batch)
+            if self.num_classes:
+                self._labels(y, len(x))
 
     def train_step(self, data):
         """Take one gradient step on distortion + beta * rate; return the running means in nats."""
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             terms = self._elbo_terms(x, y, training=True)
-            scaled_loss = self.optimizer.scale_loss(ops.mean(self._losses_of(terms)))
+            scaled_loss = self.optimizer.scale_loss(ops.mean(self._penalised_losses(terms)))
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
         return self._track(terms)
@@ -213,8 +249,12 @@ class VAE(keras.Model):
         loss = terms["distortion"] + self.beta * terms["rate"]
         return loss + self.tc_weight * terms["total_correlation"] if self.tc_weight else loss
 
+    def _penalised_losses(self, terms):
+        """Return the loss of each image plus what the layers add to it, shape (batch,)."""
+        return sum((ops.sum(ops.cast(loss, "float32")) for loss in self.losses), self._losses_of(terms))
+
     def _track(self, terms):
-        values = {**terms, "loss": self._losses_of(terms)}
+        values = {**terms, "loss": self._penalised_losses(terms)}
         for tracker in self.trackers:  # of each image, so that a smaller last batch counts by its size
             tracker.update_state(values[tracker.name])
         return {tracker.name: tracker.result() for tracker in self.trackers}
@@ -273,7 +313,9 @@ class VAE(keras.Model):
         known = labels.dtype.kind in "uif" and np.isin(labels, range(self.num_classes)).all()
         if not known or labels.shape != (n,):
             needed = f"{n} integers from 0 to {self.num_classes - 1}, or one for all"
-            raise InputError(f"a conditional model needs labels y: {needed}; received {y!r:.60}")
+            values = f"{np.asarray(y).tolist()!r:.60}"
+            received = values if labels.shape == (n,) else f"an array of shape {labels.shape}"
+            raise InputError(f"a conditional model needs labels y: {needed}; received {received}")
         return labels
 
     def as_observed(self, x: np.ndarray) -> np.ndarray:
@@ -347,6 +389,11 @@ def as_unit_floats(x):
     if keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)):
         return ops.cast(x, "float32")
     return ops.cast(x, "float32") / 255.0
+
+
+def as_float32(outputs):
+    """Return the tensor, or the tensors, that a network gives as float32."""
+    return keras.tree.map_structure(lambda output: ops.cast(output, "float32"), outputs)
 
 
 def binarize_images(x: np.ndarray, seed: int = NOISE_SEED) -> np.ndarray:

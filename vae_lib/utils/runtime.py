@@ -20,7 +20,7 @@ def start_tensorflow(threads: int | None = None):
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever a keras.json or the environment says
-    with _silenced_stderr():
+    with silenced_stderr():
         import keras
         import tensorflow as tf
     keras.config.set_image_data_format("channels_last")
@@ -30,7 +30,7 @@ def start_tensorflow(threads: int | None = None):
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.get_logger().setLevel("ERROR")  # it warns of the first tracing of every new model
-    with _silenced_stderr():
+    with silenced_stderr():
         tf.config.list_logical_devices()  # looks for GPUs now, so that its messages do not appear later
     return tf
 
@@ -55,7 +55,7 @@ def processor() -> str:
 
 
 @contextlib.contextmanager
-def _silenced_stderr():
+def silenced_stderr():
     """Hold back what native code writes to descriptor 2; show it if the block fails."""
     sys.stderr.flush()
     kept = os.dup(2)
