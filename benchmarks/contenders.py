@@ -75,7 +75,7 @@ def keras_fit(images: np.ndarray, latent_dim=LATENT_DIM, likelihood="bernoulli")
     from vae_lib.models.likelihoods import get_likelihood
 
     pixels = get_likelihood(likelihood)
-    n_params = pixels.params_per_channel * images.shape[-1]
+    n_params = pixels.n_params(images.shape[-1])
 
     class Example(keras.Model):
         def __init__(self):

@@ -34,9 +34,9 @@ def export_model(
 
     The encoder takes `image`, uint8 (n, height, width, channels) as `encode` does, in a SavedModel also
     float32 in [0, 1]; it returns `z_mean` and `z_log_var`, float32 (n, latent_dim). The decoder takes `z`,
-    float32 (n, latent_dim), and returns `image`: the means of p(x|z), uint8 as `decode` gives them. Those of
-    a conditional model take a `label` too, int64 (n,) from 0. Files of the same names are replaced, and only
-    once all new ones have passed.
+    float32 (n, latent_dim), and returns `image`: the means of p(x|z), uint8; of a hierarchical model `z` is
+    z_1, and all finer latents are at the means of their priors. Those of a conditional model take a `label`
+    too, int64 (n,) from 0. Files of the same names are replaced, and only once all new ones have passed.
 
     Args:
         run_or_vae: What is exported.
@@ -63,7 +63,7 @@ def export_model(
     z_mean, z_log_var = vae.encode(x, y)
     cases = {
         "encoder": ({"image": x, **labels}, {"z_mean": z_mean, "z_log_var": z_log_var}),
-        "decoder": ({"z": z_mean, **labels}, {"image": vae.decode(z_mean, y)}),
+        "decoder": ({"z": z_mean, **labels}, {"image": np.asarray(vae._decode_mean(tf.constant(z_mean), y))}),
     }
     differences = {}
     with tempfile.TemporaryDirectory(prefix=".export-", dir=directory) as temporary:
@@ -82,7 +82,7 @@ def _parts(vae: VAE) -> dict[str, Part]:
         return dict(zip(("z_mean", "z_log_var"), vae._encode_batch(x, y), strict=True))
 
     def decode(z, y=None):
-        return {"image": vae._mean_batch(z, y)}
+        return {"image": vae._decode_mean(z, y)}
 
     codes = [tf.TensorSpec((None, vae.latent_dim), "float32", name="z"), *label_signature(vae)]
     return {"encoder": Part(vae, encode, image_signatures(vae)), "decoder": Part(vae, decode, [codes])}

@@ -215,12 +215,14 @@ class HierarchicalVAE(VAE):
 
         return self._descend(z, y, choose), inferred
 
-    def _generate(self, z, y, temperature=1.0):
-        """Return params for z_1, all finer latents drawn from their priors, the noise scaled."""
+    def _generate(self, z, y, temperature=None):
+        """Return params for z_1, finer latents drawn from their priors, the noise scaled; or at their means."""
 
         def choose(i, block, state):
             mean, log_var = block.prior(state)
-            return mean + temperature * (block.sampling(mean, log_var) - mean)
+            return (
+                mean if temperature is None else mean + temperature * (block.sampling(mean, log_var) - mean)
+            )
 
         return self._descend(z, y, choose)
 
@@ -272,13 +274,17 @@ class HierarchicalVAE(VAE):
             scaled_loss = self.optimizer.scale_loss(ops.mean(self._penalised_losses(terms)))
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
         norm, usual = tf.linalg.global_norm(gradients), self.usual_norm
-        usual.assign(tf.where(usual == 0.0, norm, usual))  # of the first step
-        fits = norm <= WILD * usual  # false for NaN
+        finite = tf.math.is_finite(norm)
+        usual.assign(tf.where(finite & (usual == 0.0), norm, usual))  # of the first step
+        fits = finite & (norm <= WILD * usual)
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            fits = fits | ~finite  # they tell it to scale the loss by less
         pairs = list(zip(gradients, self.trainable_variables, strict=True))
         if not self.optimizer.built:  # no variable can be made within a condition
             self.optimizer.build(self.trainable_variables)
         tf.cond(fits, lambda: self._apply(pairs), lambda: False)
-        usual.assign(tf.where(fits, MEMORY * usual + (1.0 - MEMORY) * norm, usual / MEMORY))
+        followed = tf.where(fits, MEMORY * usual + (1.0 - MEMORY) * norm, usual / MEMORY)
+        usual.assign(tf.where(finite, followed, usual))
         self.skipped.update_state(1.0 - ops.cast(fits, "float32"))
         return {**self._track(terms), "skipped": self.skipped.result()}
 

@@ -268,11 +268,15 @@ class VAE(keras.Model):
         log_joint = self.likelihood.log_prob(x, self._decode(z, y)) + self.prior.log_prob(z, y)
         return tf.reshape(log_joint - normal_log_prob(z, z_mean, z_log_var), (-1, n_samples))
 
+    def _decode_mean(self, z, y=None):
+        """Return the means of p(x|z) as uint8; of a hierarchical model, finer latents are at their means."""
+        return as_bytes(self.likelihood.mean(self._decode(z, y)))
+
     def _compile_batch_functions(self) -> None:
         self._encode_batch = compiled(self._encode)
         self._elbo_batch = compiled(self._elbo_terms)
         self._log_weights_batch = compiled(self._log_weights)
-        self._mean_batch = compiled(lambda z, y: as_bytes(self.likelihood.mean(self._decode(z, y))))
+        self._mean_batch = compiled(self._decode_mean)
         self._draw_batch = compiled(
             lambda z, y: as_bytes(self.likelihood.draw(self._decode(z, y), self.pixel_noise))
         )
