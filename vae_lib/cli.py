@@ -159,7 +159,7 @@ _OPTIONS = {
     "quick": _flag("only the scores of the training's end, without a classifier"),
     "temperature": _option("standard deviation of z", 1.0, type=float),
     "draw": _flag("draw pixels from p(x|z) instead of its mean"),
-    "label": _option("class to generate, by name or number, for a conditional model", metavar="CLASS"),
+    "label": _option("class to generate, by name or number", metavar="CLASS"),
     "format": _option("kinds of files", EXPORT_FORMATS, None, nargs="+", choices=EXPORT_FORMATS),
     "skip_bad": _flag("pass over images that cannot be read"),
     "name": _option("of the run directory, else made from config and data", metavar="NAME"),
@@ -170,6 +170,12 @@ _OPTIONS = {
     "data_dir": _option("where data sets are looked for first", "data", "PATH", type=_path),
     "models_dir": _option("where runs are kept", "models", "PATH", type=_path),
 }
+_SAMPLE_PRIOR = _option(
+    "where z comes from: the model's prior, or a mixture of Gaussians fitted to the codes of each class "
+    "[the one whose images are nearer to validation images]",
+    choices=("model", "mixture"),
+    metavar=None,
+)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -194,8 +200,13 @@ def make_parser() -> argparse.ArgumentParser:
     moved = {"help": "where the run's images are now, if they were moved"}
     text = "score a run on the test images; write a table, a JSON file and figures"
     add(_evaluate, text, "run", "data", "num_samples", "quick", "skip_bad", "out", data=moved)
-    names = ("run", "num_samples", "temperature", "draw", "label", "seed", "out")
-    changes = {"num_samples": _option("images to generate", 16), "seed": _option("seed of the draws", 0)}
+    names = ("run", "num_samples", "prior", "temperature", "draw", "label", "seed", "data", "skip_bad", "out")
+    changes = {
+        "data": moved,
+        "prior": _SAMPLE_PRIOR,
+        "num_samples": _option("images to generate", 16),
+        "seed": _option("seed of the draws", 0),
+    }
     changes["out"] = {"help": "folder for the images [images/RUN/samples]"}
     add(_sample, "generate images from the prior", *names, **changes)
     text = "write the codes of all images, z_mean and z_log_var, to codes.npz and codes.csv"
@@ -253,13 +264,36 @@ def _sample(options) -> int:
     if not 0 <= options.temperature < 1e3:
         raise InputError(f"temperature must lie between 0 and 1000; received {options.temperature}")
     run = _find(options)
-    labels = _labels(run, options.label, options.num_samples)
+    labels = _labels(run, options)
     out = options.out or Path("images") / run.name / "samples"
-    vl.start_tensorflow()
+    prior = _prior(run, options)
     settings = _chosen(options, ("seed", "temperature", "draw"))
-    vl.evaluation.write_samples(run, out, options.num_samples, labels, **settings)
+    vl.evaluation.write_samples(run, out, options.num_samples, labels, prior=prior, **settings)
     print(f"{options.num_samples} images: {out}")
     return 0
+
+
+def _prior(run, options) -> str:
+    """Return the prior to sample from; fit the mixture first, if it is needed and not kept with the run."""
+    if options.prior == "model":
+        return "model"
+    data = None
+    if not run.has_mixture:
+        try:
+            data = _images_of(run, options)
+        except InputError as error:
+            if options.prior or (options.label is not None and not run.config.conditional):
+                raise
+            print(f"from the model's own prior, as no mixture is fitted yet: {error}")
+            return "model"
+        print(f"fitting the mixture prior of {run.name}, once", flush=True)
+    vl.start_tensorflow()
+    kept = run.mixture(data)
+    needed = options.label is not None and not run.config.conditional
+    prior = options.prior or ("mixture" if needed else kept.better)
+    distances = ", ".join(f"{name} {distance:.3g}" for name, distance in kept.distances.items())
+    print(f"prior: {prior} (Fréchet distances from validation images, in pixels: {distances})")
+    return prior
 
 
 def _encode(options) -> int:
@@ -282,19 +316,20 @@ def _export(options) -> int:
 def _run_and_images(options):
     """Start TensorFlow; return a run, the data set that it was trained on, and the folder to write."""
     run = _find(options)
-    config = run.config
+    data = _images_of(run, options)
+    vl.start_tensorflow()
+    return run, data, options.out or Path("images") / run.name
+
+
+def _images_of(run, options):
+    """Return the data set that a run was trained on."""
     try:
-        data = _load(options.data or config.dataset, config, options)
+        data = _load(options.data or run.config.dataset, run.config, options)
     except InputError as error:
         moved = "" if options.data else f"; if the images of {run.name} were moved, --data PATH finds them"
         raise InputError(f"{error}{moved}") from None
-    if data.subset(n_train=config.n_train).fingerprint() != run.data["fingerprint"]:
-        raise InputError(
-            f"the images of {config.dataset!r} ({data.source}) are not those that {run.name} was trained "
-            f"on ({run.data['source']}): restore those, say where they are with --data PATH, or train again"
-        )
-    vl.start_tensorflow()
-    return run, data, options.out or Path("images") / run.name
+    run.check_data(data)
+    return data
 
 
 def _study(options) -> int:
@@ -376,15 +411,16 @@ def _comparisons(options) -> dict[str, list[TrainConfig]]:
     return vl.study.sweep(TrainConfig(dataset=_dataset(options), **given), sizes, betas, n_seeds)
 
 
-def _labels(run, label: str | None, n: int) -> list[int] | None:
-    """Return the labels of n samples: one class, or all in turn; None for an unconditional model."""
+def _labels(run, options) -> list[int] | None:
+    """Return the labels of samples: one class, or all in turn; None for an unconditional model."""
     n_classes, names = run.data["n_classes"], run.data.get("class_names", [])
+    label, n = options.label, options.num_samples
     if not run.config.conditional:
-        if label is not None:
-            raise InputError(
-                f"--label needs a conditional model; {run.name} was trained without: train with --conditional"
-            )
-        return None
+        if label is None:
+            return None
+        if n_classes < 2 or options.prior == "model":
+            remedy = "train with --conditional" + (" or take --prior mixture" if n_classes > 1 else "")
+            raise InputError(f"--label needs a conditional model; {run.name} was trained without: {remedy}")
     if label is None:
         return [i % n_classes for i in range(n)]
     numbered = bool(names) and all(map(str.isdecimal, names))  # then 3 is a name, and not a position

@@ -1,8 +1,13 @@
 """Latent space tools: arrays of codes in, arrays of codes or coordinates out. The caller decodes them."""
 
+import warnings
+from dataclasses import dataclass
+
 import numpy as np
+from scipy.special import logsumexp
 from scipy.stats import norm
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.manifold import TSNE
 from sklearn.mixture import GaussianMixture
 
@@ -126,20 +131,115 @@ def attribute_direction(z: np.ndarray, has_attribute: np.ndarray) -> np.ndarray:
     return z[has_attribute].mean(axis=0) - z[~has_attribute].mean(axis=0)
 
 
+@dataclass(frozen=True)
+class MixturePrior:
+    """Gaussian mixtures fitted to codes after training: one of all codes, or one for each class.
+
+    Attributes:
+        mixtures: One, or one for each class, of full covariances.
+        shares: How many of the codes each was fitted to, as shares of all.
+    Source: Ghosh et al. 2020, arXiv:1903.12436 (ex-post density estimation).
+    """
+
+    mixtures: tuple[GaussianMixture, ...]
+    shares: np.ndarray
+
+    @property
+    def n_components(self) -> int:
+        """Gaussians in all mixtures together."""
+        return sum(len(mixture.weights_) for mixture in self.mixtures)
+
+    def sample(self, n: int, y: np.ndarray | None = None, seed: int = 0, temperature: float = 1.0):
+        """Return codes, shape (n, latent_dim); of one mixture for each class, of the classes y, (n,).
+
+        Without y, classes are drawn as often as they were among the codes. The temperature scales the
+        distance of a code from the mean of its Gaussian.
+        """
+        rng = np.random.default_rng(seed)
+        if len(self.mixtures) == 1:
+            y = np.zeros(n, int)
+        elif y is None:
+            y = rng.choice(len(self.mixtures), n, p=self.shares)
+        z = np.empty((n, self.mixtures[0].means_.shape[1]))
+        for label in np.unique(y):
+            rows = np.flatnonzero(y == label)
+            mixture = self.mixtures[label].set_params(random_state=seed)
+            drawn, component = mixture.sample(len(rows))
+            if temperature != 1.0:
+                drawn = mixture.means_[component] + temperature * (drawn - mixture.means_[component])
+            z[rows] = rng.permutation(drawn)
+        return z
+
+    def log_prob(self, z: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
+        """Return log p(z) in nats, shape (n,); of one mixture for each class, log p(z|y)."""
+        if len(self.mixtures) == 1:
+            return self.mixtures[0].score_samples(z)
+        if y is None:
+            densities = [mixture.score_samples(z) for mixture in self.mixtures]
+            return logsumexp(np.stack(densities, axis=1), axis=1, b=self.shares)
+        log_prob = np.empty(len(z))
+        for label in np.unique(y):
+            log_prob[y == label] = self.mixtures[label].score_samples(z[y == label])
+        return log_prob
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the mixtures as arrays: of all Gaussians one after the other, and how many each has."""
+        names = ("weights_", "means_", "covariances_")
+        arrays = {
+            name.strip("_"): np.concatenate([getattr(mixture, name) for mixture in self.mixtures])
+            for name in names
+        }
+        return {
+            **arrays,
+            "shares": self.shares,
+            "sizes": np.array([len(mixture.weights_) for mixture in self.mixtures]),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays) -> "MixturePrior":
+        """Return the mixtures of `to_arrays`."""
+        mixtures, ends = [], np.cumsum(arrays["sizes"])
+        for start, end in zip(ends - arrays["sizes"], ends, strict=True):
+            mixture = GaussianMixture(int(end - start))
+            mixture.weights_, mixture.means_, mixture.covariances_ = (
+                arrays[name][start:end] for name in ("weights", "means", "covariances")
+            )
+            mixture.precisions_cholesky_ = np.linalg.inv(np.linalg.cholesky(mixture.covariances_)).mT
+            mixtures.append(mixture)
+        return cls(tuple(mixtures), arrays["shares"])
+
+
 def fit_mixture_prior(
-    z_train: np.ndarray, z_val: np.ndarray, n_components: tuple[int, ...] = (1, 5, 10, 20, 50), seed: int = 0
-) -> GaussianMixture:
-    """Fit a Gaussian mixture, of full covariances, to codes after training; its size is chosen by validation.
+    z_train: np.ndarray,
+    z_val: np.ndarray,
+    n_components: tuple[int, ...] = (1, 5, 10, 20, 50),
+    seed: int = 0,
+    y_train: np.ndarray | None = None,
+    y_val: np.ndarray | None = None,
+) -> MixturePrior:
+    """Fit Gaussian mixtures to codes after training; their sizes are chosen by validation.
 
     Args:
         z_train: Codes drawn from q(z|x) of training images, shape (n, latent_dim).
         z_val: The same of validation images.
-        n_components: Numbers of components to try.
+        n_components: Numbers of components to try; those of which one would have under 20 codes are not.
         seed: Seed of the fits.
+        y_train: Classes 0, 1, ... of the training codes, for a mixture of each; None fits one to all.
+        y_val: Classes of the validation codes.
 
     Returns:
-        The mixture with the highest mean log-density of `z_val`.
-    Source: Ghosh et al. 2020, arXiv:1903.12436 (ex-post density estimation).
+        The mixtures with the highest mean log-density of `z_val`.
     """
-    fits = [GaussianMixture(k, reg_covar=1e-4, random_state=seed).fit(z_train) for k in n_components]
-    return max(fits, key=lambda mixture: mixture.score(z_val))
+    if y_train is None:
+        y_train, y_val = np.zeros(len(z_train), int), np.zeros(len(z_val), int)
+    mixtures = []
+    for label in range(y_train.max() + 1):
+        train, val = z_train[y_train == label], z_val[y_val == label]
+        train = train if len(train) > 1 else z_train  # of a class that is missing among these codes
+        sizes = [k for k in n_components if k == 1 or k <= len(train) // 20]
+        with warnings.catch_warnings():  # a fit that was cut short is judged by validation like any other
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fits = [GaussianMixture(k, reg_covar=1e-4, random_state=seed).fit(train) for k in sizes]
+        judged = val if len(val) else train
+        mixtures.append(max(fits, key=lambda mixture, z=judged: mixture.score(z)))
+    return MixturePrior(tuple(mixtures), np.bincount(y_train) / len(y_train))

@@ -1,19 +1,17 @@
 """EvaluationContext: the model, the images and the classifier of one evaluation, and what metrics share."""
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
-from vae_lib import latent_space
 from vae_lib.config import EvaluationConfig
 from vae_lib.data.dataset import ImageDataset
 from vae_lib.evaluation.classifier import Classifier
+from vae_lib.latent_space import MixturePrior
+from vae_lib.training.mixture import fit_mixture, sampled_codes
 
 NO_CLASSIFIER = "it needs a classifier, so labels of two classes or more"
-MAX_MIXTURE = 640  # components x latents: more cost minutes
 
 
 @dataclass(frozen=True)
@@ -50,16 +48,10 @@ class EvaluationContext:
 
     def sampled_codes(self, part: str, n: int, seed: int = 0) -> np.ndarray:
         """Return one z drawn from q(z|x) for each of the first n images of a part."""
-        z_mean, z_log_var = self.vae.encode(self.images(part, slice(n)), self.labels(part, slice(n)))
-        noise = np.random.default_rng(seed).standard_normal(z_mean.shape)
-        return z_mean + np.exp(0.5 * z_log_var) * noise
+        return sampled_codes(self.vae, self.data, part, n, seed)
 
     @cached_property
-    def mixture(self):
-        """A Gaussian mixture fitted to codes of training images, its size chosen on validation images."""
-        train, val = (self.sampled_codes(part, self.config.n_codes) for part in ("train", "val"))
-        most = min(len(train) // 20, MAX_MIXTURE // train.shape[1])
-        sizes = tuple(k for k in (1, 5, 10, 20, 50) if k == 1 or k <= most)
-        with warnings.catch_warnings():  # a fit that was cut short is judged by validation like any other
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            return latent_space.fit_mixture_prior(train, val, sizes)
+    def mixture(self) -> MixturePrior:
+        """The mixture prior of the codes; of a conditional model, one for each class."""
+        labels = {f"y_{part}": self.labels(part) for part in ("train", "val")}
+        return fit_mixture(self.vae, self.data, self.config.n_codes, **labels)

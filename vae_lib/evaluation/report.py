@@ -132,16 +132,23 @@ def _latent_figures(context: EvaluationContext) -> dict[str, Figure | str]:
 
 
 def write_samples(
-    run: Run, out: Path, n: int, labels: list[int] | None, seed: int, temperature: float, draw: bool
+    run: Run,
+    out: Path,
+    n: int,
+    labels: list[int] | None,
+    prior: str,
+    seed: int,
+    temperature: float,
+    draw: bool,
 ) -> None:
-    """Generate images from the prior: one PNG each, and a figure of all.
+    """Generate images from a prior: one PNG each, and a figure of all.
 
     Raises:
         InputError: If `out` cannot be written.
     """
     ensure_writable(out)
-    y, options = labels and np.array(labels), {"seed": seed, "temperature": temperature}
-    images = run.model().sample(n, y, draw=draw, **options)
+    y, options = labels and np.array(labels), {"prior": prior, "seed": seed, "temperature": temperature}
+    images = run.sample(n, y, draw=draw, **options)
     for old in out.glob("sample_[0-9][0-9][0-9][0-9].png"):  # of other settings: they are not mixed
         old.unlink()
     for i, image in enumerate(images):

@@ -20,8 +20,7 @@ COPIED_QUANTILE = 0.01  # of held-out images, which are no copies, lie as near
 def _generate(context: EvaluationContext, n: int, seed: int, y: np.ndarray | None) -> dict:
     """Return uint8 images by (target, prior): means and draws, from the model's prior and from a mixture."""
     vae = context.vae
-    mixture = context.mixture.set_params(random_state=seed)
-    z = np.random.default_rng(seed).permutation(mixture.sample(n)[0])
+    z = context.mixture.sample(n, y, seed)
     images = {}
     for target, draw in (("mean", False), ("sample", True)):
         images[target, "model"] = vae.sample(n, y, seed=seed, draw=draw)

@@ -64,7 +64,8 @@ def likelihood_scores(context: EvaluationContext) -> Rows:
         yield row("distortion", distortion, n, prior="model", seed=seed)
         yield row("elbo_standard_error", standard_error(terms["elbo"]), n, prior="model", seed=seed)
         z = context.sampled_codes("test", n, seed)
-        rate = elbo.gaussian_log_prob(z, *context.codes) - context.mixture.score_samples(z)
+        rate = elbo.gaussian_log_prob(z, *context.codes) - context.mixture.log_prob(z, context.labels("test"))
+        rate = rate + terms["rate"] - terms.get("rate_1x1", terms["rate"])  # of finer scales
         yield from _bound_rows(vae, terms["distortion"], rate, prior="mixture", seed=seed, note=note)
     if not vae.likelihood.has_bits_per_dim:
         reason = f"likelihood {vae.likelihood.name} has none on 8-bit pixels"

@@ -216,7 +216,7 @@ class HierarchicalVAE(VAE):
         return self._descend(z, y, choose), inferred
 
     def _generate(self, z, y, temperature=None):
-        """Return params for z_1, finer latents drawn from their priors, the noise scaled; or at their means."""
+        """Return params for z_1; finer latents are drawn from their priors, or at their means."""
 
         def choose(i, block, state):
             mean, log_var = block.prior(state)

@@ -313,14 +313,7 @@ class VAE(keras.Model):
             if y is not None:
                 raise InputError("labels are for conditional models; this one has num_classes=0: leave y out")
             return None
-        labels = np.full(n, y) if np.ndim(y) == 0 else np.asarray(y)
-        known = labels.dtype.kind in "uif" and np.isin(labels, range(self.num_classes)).all()
-        if not known or labels.shape != (n,):
-            needed = f"{n} integers from 0 to {self.num_classes - 1}, or one for all"
-            values = f"{np.asarray(y).tolist()!r:.60}"
-            received = values if labels.shape == (n,) else f"an array of shape {labels.shape}"
-            raise InputError(f"a conditional model needs labels y: {needed}; received {received}")
-        return labels
+        return class_labels(y, n, self.num_classes)
 
     def as_observed(self, x: np.ndarray) -> np.ndarray:
         """Return uint8 images as the model sees them: binarised, always in the same way, if it binarises."""
@@ -385,6 +378,18 @@ class VAE(keras.Model):
     def get_config(self):
         """Return the constructor's arguments."""
         return {**super().get_config(), **self.arguments}
+
+
+def class_labels(y, n: int, num_classes: int) -> np.ndarray:
+    """Return n labels from 0 to num_classes - 1, from as many or from one for all; or raise InputError."""
+    labels = np.full(n, y) if np.ndim(y) == 0 else np.asarray(y)
+    known = labels.dtype.kind in "uif" and np.isin(labels, range(num_classes)).all()
+    if not known or labels.shape != (n,):
+        needed = f"{n} integers from 0 to {num_classes - 1}, or one for all"
+        values = f"{np.asarray(y).tolist()!r:.60}"
+        received = values if labels.shape == (n,) else f"an array of shape {labels.shape}"
+        raise InputError(f"a conditional model needs labels y: {needed}; received {received}")
+    return labels
 
 
 def as_unit_floats(x):
