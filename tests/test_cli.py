@@ -143,25 +143,40 @@ def test_a_run_that_was_finished_before_says_so(trained, run):
     assert again[0] == 0 and "finished before" in again[1] and "finished before" not in first
 
 
+def asking(label, n, prior=None):
+    return SimpleNamespace(label=label, num_samples=n, prior=prior)
+
+
 @pytest.mark.parametrize(("label", "index"), [("shoe", 1), ("2", 2), ("0", 3)])
 def test_a_class_is_asked_for_by_name_or_number(label, index):
     data = {"n_classes": 4, "class_names": ["hat", "shoe", "bag", "0"]}
-    made = SimpleNamespace(data=data, config=SimpleNamespace(conditional=True))
-    assert _labels(made, label, 3) == 3 * [index]
-    assert _labels(made, None, 5) == [0, 1, 2, 3, 0]
+    made = SimpleNamespace(data=data, config=SimpleNamespace(conditional=True), name="made")
+    assert _labels(made, asking(label, 3)) == 3 * [index]
+    assert _labels(made, asking(None, 5)) == [0, 1, 2, 3, 0]
     for wrong in ("Shoe", "4", "-1", "1.0", "²", ""):
         with pytest.raises(InputError, match="from 0 to 3, or one of hat, shoe, bag, 0; received"):
-            _labels(made, wrong, 3)
+            _labels(made, asking(wrong, 3))
+
+
+def test_an_unconditional_run_gives_classes_from_its_mixture_alone():
+    made = SimpleNamespace(data={"n_classes": 2, "class_names": ["cat", "dog"]}, name="made")
+    made.config = SimpleNamespace(conditional=False)
+    assert _labels(made, asking(None, 3)) is None and _labels(made, asking("dog", 2)) == [1, 1]
+    with pytest.raises(InputError, match=r"--label needs a conditional model.*or take --prior mixture"):
+        _labels(made, asking("dog", 2, prior="model"))
+    made.data = {"n_classes": 0}
+    with pytest.raises(InputError, match=r"--label needs a conditional model.*train with --conditional$"):
+        _labels(made, asking("dog", 2))
 
 
 def test_classes_named_by_numbers_and_accents_in_either_spelling():
     made = SimpleNamespace(data={"n_classes": 2}, config=SimpleNamespace(conditional=True))
     made.data["class_names"] = ["3", "5"]
-    assert _labels(made, "5", 2) == [1, 1]
+    assert _labels(made, asking("5", 2)) == [1, 1]
     with pytest.raises(InputError, match="--label must be one of 3, 5; received 0"):
-        _labels(made, "0", 2)
+        _labels(made, asking("0", 2))
     made.data["class_names"] = ["caf\u00e9", "tea"]
-    assert _labels(made, "cafe\u0301", 1) == _labels(made, "caf\u00e9", 1) == [0]
+    assert _labels(made, asking("cafe\u0301", 1)) == _labels(made, asking("caf\u00e9", 1)) == [0]
 
 
 def test_a_folder_that_has_the_name_of_a_known_data_set_is_the_folder(tmp_path, run, rng, monkeypatch):

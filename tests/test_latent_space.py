@@ -4,6 +4,7 @@ from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
 from vae_lib.latent_space import (
+    MixturePrior,
     attribute_direction,
     embed_pca,
     embed_tsne,
@@ -82,4 +83,34 @@ def test_mixture_prior_finds_the_number_of_groups_by_validation(rng):
 
     mixture = fit_mixture_prior(draw(400), draw(200), n_components=(1, 2))
     assert mixture.n_components == 2
-    np.testing.assert_allclose(np.sort(mixture.means_.sum(axis=1)), [4, 4], atol=0.2)
+    np.testing.assert_allclose(np.sort(mixture.mixtures[0].means_.sum(axis=1)), [4, 4], atol=0.2)
+
+
+def test_with_classes_there_is_a_mixture_of_each_and_their_shares_weigh_them(rng):
+    y = np.repeat([0, 1, 2], [600, 300, 100])
+    centres = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 6.0]])
+    z = centres[y] + rng.standard_normal((1000, 2))
+    mixture = fit_mixture_prior(z, z, n_components=(1,), y_train=y, y_val=y)
+    np.testing.assert_allclose(mixture.shares, [0.6, 0.3, 0.1])
+    asked = rng.integers(0, 3, 4000)
+    drawn = mixture.sample(4000, asked, seed=1)
+    for label, centre in enumerate(centres):
+        np.testing.assert_allclose(drawn[asked == label].mean(axis=0), centre, atol=0.3)
+        np.testing.assert_allclose(
+            mixture.log_prob(z, y)[y == label], mixture.mixtures[label].score_samples(z[y == label])
+        )
+    np.testing.assert_array_equal(drawn, mixture.sample(4000, asked, seed=1))
+    at_centres = mixture.sample(50, np.full(50, 1), seed=1, temperature=0.0)
+    np.testing.assert_allclose(at_centres, np.tile(mixture.mixtures[1].means_, (50, 1)), atol=1e-9)
+    free = mixture.sample(4000, seed=2)  # classes by their shares
+    assert np.mean(free.sum(axis=1) < 3) == pytest.approx(0.6, abs=0.05)
+    grid = np.stack(np.meshgrid(np.linspace(-6, 13, 150), np.linspace(-6, 13, 150)), -1).reshape(-1, 2)
+    assert np.exp(mixture.log_prob(grid)).sum() * (19 / 149) ** 2 == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_mixture_comes_back_from_its_arrays(rng):
+    z, y = rng.standard_normal((300, 3)), rng.integers(0, 2, 300)
+    mixture = fit_mixture_prior(z, z, n_components=(2,), y_train=y, y_val=y)
+    twin = MixturePrior.from_arrays(mixture.to_arrays())
+    np.testing.assert_allclose(twin.log_prob(z, y), mixture.log_prob(z, y), rtol=1e-9)
+    np.testing.assert_array_equal(twin.sample(20, y[:20]), mixture.sample(20, y[:20]))

@@ -97,3 +97,55 @@ def test_bernoulli_has_no_bits_per_dim():
 def test_unknown_likelihood_is_refused_by_name():
     with pytest.raises(InputError, match="received 'gauss'"):
         get_likelihood("gauss")
+
+
+def test_the_probabilities_of_a_colour_pixel_sum_to_one_over_all_its_values(rng):
+    likelihood, grid = DiscretizedLogistic(), np.arange(256, dtype="float32") / 255
+    for scale in (0.3, 3.0):
+        params = np.tile((scale * rng.standard_normal((1, 1, 1, 9))).astype("float32"), (65536 * 8, 1, 1, 1))
+        total = 0.0
+        red_and_green = np.stack(np.meshgrid(grid, grid, indexing="ij"), -1).reshape(-1, 2)
+        for blue in np.split(grid, 32):  # 256^3 values, in parts
+            x = np.concatenate([np.repeat(red_and_green, 8, axis=0), np.tile(blue, 65536)[:, None]], axis=1)
+            log_prob = likelihood.log_prob(tf.constant(x[:, None, None]), tf.constant(params))
+            total += np.exp(np.asarray(log_prob, dtype="float64")).sum()
+        assert total == pytest.approx(1.0, abs=2e-4)
+
+
+def test_without_coefficients_channels_in_turn_are_independent_channels(rng):
+    x = rng.integers(0, 256, (5, 4, 4, 3)).astype("float32") / 255
+    params = rng.standard_normal((5, 4, 4, 9)).astype("float32")
+    params[..., 6:] = 0
+    in_turn, independent = DiscretizedLogistic(), DiscretizedLogistic(in_turn=False)
+    assert in_turn.n_params(3) == 9 and independent.n_params(3) == 6 and in_turn.n_params(1) == 2
+    np.testing.assert_array_equal(in_turn.log_prob(x, params), independent.log_prob(x, params[..., :6]))
+    np.testing.assert_array_equal(in_turn.mean(params), independent.mean(params[..., :6]))
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_mean_and_draw_follow_the_order_of_the_channels(channels, rng):
+    likelihood = DiscretizedLogistic()
+    n_pairs = channels * (channels - 1) // 2
+    params = np.concatenate(
+        [np.full(channels, -0.1), np.full(channels, -1.5), np.full(n_pairs, 0.6)], dtype="float32"
+    )
+    params = np.tile(params, (40_000, 1, 1, 1)).reshape(40_000, 1, 1, -1)
+    drawn = np.asarray(likelihood.draw(params, seed=1))[:, 0, 0]
+    mean = np.asarray(likelihood.mean(params[:1]))[0, 0, 0]
+    np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=0.003)
+    correlation = np.corrcoef(drawn.T)
+    assert (correlation[np.triu_indices(channels, 1)] > 0.4).all()  # brighter red, brighter green
+    # a draw has the probability that log_prob says: its mean log-probability is minus the entropy
+    log_prob = np.asarray(likelihood.log_prob(drawn[:, None, None], params))
+    reversed_order = np.asarray(likelihood.log_prob(drawn[:, None, None, ::-1].copy(), params))
+    assert log_prob.mean() >= reversed_order.mean() - 0.01
+
+
+def test_channels_in_turn_need_fewer_bits_where_channels_agree(rng):
+    grey = rng.integers(20, 230, (64, 8, 8, 1))
+    x = np.clip(grey + rng.integers(-2, 3, (64, 8, 8, 3)), 0, 255).astype("float32") / 255
+    params = np.zeros((64, 8, 8, 9), "float32")
+    params[..., 3:6] = [0.0, -2.5, -2.5]  # log-scales above -2
+    apart = -np.asarray(DiscretizedLogistic().log_prob(x, params)).mean()
+    params[..., 6:] = [1.0, 0.0, 1.0]
+    assert -np.asarray(DiscretizedLogistic().log_prob(x, params)).mean() < 0.7 * apart

@@ -87,3 +87,33 @@ def test_bad_priors_are_refused():
         make_prior("gauss", 4)
     with pytest.raises(InputError, match="received 1"):
         make_prior("flow", 1)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "flow"])
+def test_a_prior_given_the_label_is_a_density_of_its_own_for_each_class(kind, rng):
+    prior = make_prior(kind, 2, num_classes=3)
+    for i, variable in enumerate(prior.trainable_variables):
+        variable.assign(variable + 0.15 * tf.random.stateless_normal(variable.shape, seed=[1, i]))
+    side = np.linspace(-9, 9, 181)
+    grid = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2).astype("float32")
+    densities = [np.exp(prior.log_prob(grid, np.full(len(grid), label))) for label in range(3)]
+    for density in densities:
+        assert density.sum() * 0.1**2 == pytest.approx(1.0, abs=0.02)
+    assert np.abs(densities[0] - densities[1]).sum() * 0.1**2 > 0.05
+    u, y = rng.standard_normal((60_000, 2)).astype("float32"), np.repeat([0, 1, 2], 20_000)
+    z = np.asarray(prior.from_normal(u, y))
+    for label in range(3):  # draws have the density's mean
+        mean = (densities[label][:, None] * grid).sum(axis=0) * 0.1**2
+        np.testing.assert_allclose(z[y == label].mean(axis=0), mean, atol=0.06)
+
+
+def test_the_rate_from_a_gaussian_of_the_class_is_the_closed_form_and_agrees_with_draws(rng):
+    prior = make_prior("gaussian", 3, num_classes=2)
+    prior.log_vars.assign(rng.standard_normal((2, 3)))
+    z_mean, z_log_var = rng.standard_normal((2, 4, 3)).astype("float32")
+    y = np.array([0, 1, 1, 0])
+    rate = np.asarray(prior.rate(None, z_mean, z_log_var, y))
+    z = z_mean + np.exp(z_log_var / 2) * rng.standard_normal((50_000, 4, 3)).astype("float32")
+    log_p = np.stack([prior.log_prob(z[:, i], np.full(50_000, y[i])) for i in range(4)], axis=1)
+    estimate = (np.asarray(normal_log_prob(z, z_mean, z_log_var)) - log_p).mean(axis=0)
+    np.testing.assert_allclose(rate, estimate, rtol=0.02, atol=0.05)

@@ -256,6 +256,31 @@ def test_after_a_callback_that_raised_the_run_is_resumed_and_callbacks_get_the_r
     assert_same_run(finished, run)
 
 
+def test_a_hierarchical_run_with_averaged_weights_is_resumed_bit_for_bit(digits, tmp_path, monkeypatch):
+    options = {"network": "hierarchical", "width": 2, "ema": 0.9, "n_train": 600}
+    config = dataclasses.replace(TINY, **options)
+    whole = train(config, digits, models_dir=tmp_path / "whole", verbose=0)
+    monkeypatch.setattr(trainer, "CHECKPOINT_STEPS", 4)  # so in the middle of the second epoch, of 3 steps
+    with pytest.raises(RuntimeError, match="the callback fails"):
+        train(config, digits, models_dir=tmp_path / "parts", verbose=0, callbacks=[fail_at(1)])
+    assert_same_run(whole, train(config, digits, models_dir=tmp_path / "parts", verbose=0))
+    rates = [name for name in whole.history if name.startswith("val_rate_")]
+    assert rates == ["val_rate_1x1", "val_rate_4x4"] and list(whole.history["skipped"]) == [0, 0, 0]
+    np.testing.assert_allclose(whole.history[rates].sum(axis=1), whole.history["val_rate"], rtol=1e-5)
+
+
+def test_averaged_weights_are_kept_where_they_validate_better(digits, tmp_path):
+    config = dataclasses.replace(TINY, learning_rate=0.05, epochs=4, batch_size=32)
+    run, plain = (
+        train(dataclasses.replace(config, ema=ema), digits, models_dir=tmp_path, verbose=0)
+        for ema in (0.8, 0.0)
+    )
+    assert run.history["averaged"].any() and "averaged" not in plain.history
+    np.testing.assert_array_equal(run.history["loss"], plain.history["loss"])  # training keeps its weights
+    assert (run.history["val_loss"] <= plain.history["val_loss"]).all()
+    assert run.metrics["elbo_val"] == pytest.approx(-run.history["val_loss"].min(), rel=0.02)
+
+
 def test_a_run_that_a_callback_stopped_and_a_kill_kept_from_its_results_is_not_trained_further(
     digits, tmp_path, monkeypatch
 ):

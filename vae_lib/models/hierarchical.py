@@ -33,7 +33,6 @@ from vae_lib.models.vae import VAE, as_bytes, as_float32, compiled, in_batches
 from vae_lib.utils.errors import InputError
 
 LATENTS = (16, 8, 4)  # channels of z by scale, from the coarsest; finer scales have as many as the last
-BLOCKS = (2, 2, 1)
 WILD = 10.0  # a gradient of so many times the usual norm is not applied
 MEMORY = 0.99  # of the usual norm, from one step to the next
 
@@ -124,7 +123,7 @@ class HierarchicalVAE(VAE):
         network: `hierarchical`, as in TrainConfig.
         scale_latents: Channels of z at the scales below z_1, the coarsest first: from at most 4 pixels a side
             to half the image. Scales that are not listed have no latents; None takes 16, 8, 4, 4, ...
-        scale_blocks: Blocks of these scales, each with a z of its own; None takes 2, 2, 1, 1, ...
+        scale_blocks: Blocks of these scales, each with a z of its own; None takes 1, and 2 at the finest.
         width: Half the channels of the finest scale, a quarter of those of all others.
         options: Those of VAE.
 
@@ -409,19 +408,16 @@ def make_scales(sizes, scale_latents=None, scale_blocks=None) -> list[Scale]:
         InputError: If more are given than there are scales.
     """
     sizes = sizes[:0:-1]
+    n = len(sizes)
+    defaults = {"scale_latents": (*LATENTS, *n * LATENTS[-1:])[:n], "scale_blocks": (*(n - 1) * (1,), 2)}
     chosen = []
-    for name, given, default in (
-        ("scale_latents", scale_latents, LATENTS),
-        ("scale_blocks", scale_blocks, BLOCKS),
-    ):
-        if given is not None and len(given) > len(sizes):
+    for (name, default), given in zip(defaults.items(), (scale_latents, scale_blocks), strict=True):
+        if given is not None and len(given) > n:
+            names = ", ".join(f"{height}x{width}" for height, width in sizes)
             raise InputError(
-                f"{name} must be at most {len(sizes)} integers, one for each scale of "
-                f"{', '.join(f'{h}x{w}' for h, w in sizes)}; received {len(given)}"
+                f"{name} must be at most {n} integers, one for each scale of {names}; received {len(given)}"
             )
-        fill = default[-1] if given is None else 0
-        listed = list(default if given is None else given)
-        chosen.append((listed + [fill] * len(sizes))[: len(sizes)])
+        chosen.append(default if given is None else (*given, *n * (0,))[:n])
     return [
         Scale(size, latents, blocks if latents else 0)
         for size, latents, blocks in zip(sizes, *chosen, strict=True)

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
+from numpy.linalg import LinAlgError
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
@@ -61,7 +63,7 @@ class KeptMixture:
                 raise ValueError(f"codes of {arrays['means'].shape[1]} latents, not {latent_dim}")
             distances = dict(zip(("model", "mixture"), map(float, arrays["distances"]), strict=True))
             return cls(MixturePrior.from_arrays(arrays), distances)
-        except (OSError, ValueError, KeyError, IndexError, np.linalg.LinAlgError) as error:
+        except (OSError, EOFError, BadZipFile, ValueError, KeyError, IndexError, LinAlgError) as error:
             raise InputError(f"{path} is damaged ({error}): remove it, and it is fitted again") from None
 
 
