@@ -33,7 +33,8 @@ from vae_lib.models.vae import VAE, as_bytes, as_float32, compiled, in_batches
 from vae_lib.utils.errors import InputError
 
 LATENTS = (16, 8, 4)  # channels of z by scale, from the coarsest; finer scales have as many as the last
-WILD = 10.0  # a gradient of so many times the usual norm is not applied
+MAX_LOG_VAR = 4.0  # of priors, either way
+WILD = 5.0  # a gradient of so many times the usual norm is not applied
 MEMORY = 0.99  # of the usual norm, from one step to the next
 
 
@@ -96,17 +97,21 @@ class LatentBlock(layers.Layer):
         self.built = True
 
     def prior(self, state):
-        """Return mean and log-variance of p(z|state), each (batch, height, width, latents)."""
+        """Return mean and log-variance of p(z|state), each (batch, height, width, latents).
+
+        The variance has narrow bounds: under a very narrow prior a single posterior would cost millions of
+        nats. Nothing is lost, as the scale of z is free.
+        """
         mean, log_var = ops.split(as_float32(self.prior_net(state)), 2, axis=-1)
-        return mean, bounded_log_var(log_var)
+        return mean, MAX_LOG_VAR * ops.tanh(log_var / MAX_LOG_VAR)
 
     def infer(self, state, features, mean_only: bool) -> Latents:
         """Return z, drawn from q(z|state, x) or its mean, with p(z|state) and q(z|state, x)."""
-        mean, log_var = ops.split(as_float32(self.prior_net(state)), 2, axis=-1)
-        mean_offset, log_var_offset = ops.split(as_float32(self.offset_net([state, features])), 2, axis=-1)
-        posterior = mean + mean_offset, bounded_log_var(log_var + log_var_offset)
+        mean, log_var = self.prior(state)
+        shift, log_ratio = ops.split(as_float32(self.offset_net([state, features])), 2, axis=-1)
+        posterior = mean + shift, log_var + bounded_log_var(log_ratio)
         z = posterior[0] if mean_only else self.sampling(*posterior)
-        return Latents(z, (mean, bounded_log_var(log_var)), posterior)
+        return Latents(z, (mean, log_var), posterior)
 
 
 @keras.saving.register_keras_serializable(package="vae_lib")
@@ -115,7 +120,7 @@ class HierarchicalVAE(VAE):
 
     `latent_dim` and `prior` are those of z_1, the vector at the top: `encode` returns its code, and `decode`
     draws all finer latents from the model's own priors, given it. `rate` is the sum over scales, each of
-    which is reported too: `rate_1x1`, `rate_4x4`, ... A step whose gradient has 10 times the usual norm is
+    which is reported too: `rate_1x1`, `rate_4x4`, ... A step whose gradient has 5 times the usual norm is
     skipped, and counted as `skipped`.
 
     Args:
