@@ -97,19 +97,20 @@ class LatentBlock(layers.Layer):
         self.built = True
 
     def prior(self, state):
-        """Return mean and log-variance of p(z|state), each (batch, height, width, latents).
-
-        The variance has narrow bounds: under a very narrow prior a single posterior would cost millions of
-        nats. Nothing is lost, as the scale of z is free.
-        """
+        """Return mean and log-variance of p(z|state), each (batch, height, width, latents)."""
         mean, log_var = ops.split(as_float32(self.prior_net(state)), 2, axis=-1)
         return mean, MAX_LOG_VAR * ops.tanh(log_var / MAX_LOG_VAR)
 
     def infer(self, state, features, mean_only: bool) -> Latents:
-        """Return z, drawn from q(z|state, x) or its mean, with p(z|state) and q(z|state, x)."""
+        """Return z, drawn from q(z|state, x) or its mean, with p(z|state) and q(z|state, x).
+
+        The network gives how far q is from p in units of p's deviation, so that the rate does not depend on
+        how narrow p is: a posterior far from a narrow prior would cost millions of nats.
+        Source: Vahdat and Kautz 2020, arXiv:2007.03898, section 3.2 (residual parameterisation).
+        """
         mean, log_var = self.prior(state)
         shift, log_ratio = ops.split(as_float32(self.offset_net([state, features])), 2, axis=-1)
-        posterior = mean + shift, log_var + bounded_log_var(log_ratio)
+        posterior = mean + ops.exp(0.5 * log_var) * shift, log_var + bounded_log_var(log_ratio)
         z = posterior[0] if mean_only else self.sampling(*posterior)
         return Latents(z, (mean, log_var), posterior)
 
