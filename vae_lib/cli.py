@@ -323,8 +323,9 @@ def _run_and_images(options):
 
 def _images_of(run, options):
     """Return the data set that a run was trained on."""
+    config = run.config
     try:
-        data = _load(options.data or run.config.dataset, run.config, options)
+        data = _load(options.data or config.dataset, config, options)
     except InputError as error:
         moved = "" if options.data else f"; if the images of {run.name} were moved, --data PATH finds them"
         raise InputError(f"{error}{moved}") from None

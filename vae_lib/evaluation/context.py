@@ -16,12 +16,16 @@ NO_CLASSIFIER = "it needs a classifier, so labels of two classes or more"
 
 @dataclass(frozen=True)
 class EvaluationContext:
-    """A VAE, the images it was trained on, a classifier of them or None, and how much to compute."""
+    """A VAE, the images it was trained on, a classifier of them or None, and how much to compute.
+
+    `kept` is the mixture prior that is kept with the run, if it is to be evaluated.
+    """
 
     vae: object
     data: ImageDataset
     classifier: Classifier | None
     config: EvaluationConfig
+    kept: MixturePrior | None = None
 
     def images(self, part: str, rows=slice(None)) -> np.ndarray:
         """Return images of `train`, `val` or `test` as the model sees them."""
@@ -52,6 +56,8 @@ class EvaluationContext:
 
     @cached_property
     def mixture(self) -> MixturePrior:
-        """The mixture prior of the codes; of a conditional model, one for each class."""
+        """The mixture prior that is kept with the run, or one fitted here; if conditional, for each class."""
+        if self.kept is not None:
+            return self.kept
         labels = {f"y_{part}": self.labels(part) for part in ("train", "val")}
         return fit_mixture(self.vae, self.data, self.config.n_codes, **labels)

@@ -1,5 +1,6 @@
 """What `evaluate`, `sample` and `encode` write into a folder: figures, images, scores and codes."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from vae_lib.plots.embeddings import plot_latent_organisation
 from vae_lib.plots.latents import plot_factor_matrix
 from vae_lib.plots.save import save_figure
 from vae_lib.plots.style import figure_style
+from vae_lib.training.mixture import generate
 from vae_lib.training.run import Run
 from vae_lib.training.scores import evaluate
 from vae_lib.utils.files import atomic_write, ensure_writable, write_json
@@ -60,7 +62,8 @@ def write_report(
     table = score_table(training_scores(scores, ["test"]))
     if models_dir is not None:
         classifier = load_classifier(data, models_dir, verbose=1) if has_classes(data) else None
-        table = scorecard(vae, data.subset(n_train=run.config.n_train), classifier)
+        mixture = run.mixture(data).mixture
+        table = scorecard(vae, data.subset(n_train=run.config.n_train), classifier, mixture=mixture)
         content = {**facts, "evaluation": context.config.to_dict(), "scores": records(table)}
         write_json(out / "scorecard.json", content)
     left_out = {}
@@ -78,11 +81,13 @@ def _figures(run: Run, context: EvaluationContext, n: int) -> dict[str, Figure |
     vae, data = context.vae, context.data
     x, y = context.images("test", slice(n)), context.labels("test", slice(n))
     asked = np.arange(n) % vae.num_classes if vae.num_classes else None
+    kept = run.mixture(data) if run.has_mixture else None
+    generated = functools.partial(generate, vae, kept=kept)
     figures = {
         "loss_curves": plot_loss_curves(run.history),
         "reconstructions": image_grids.reconstruction_grid(x, vae.reconstruct(x, y)),
-        "samples": image_grids.sample_grid(vae.sample(n, asked), kind="decoder mean"),
-        "samples_drawn": image_grids.sample_grid(vae.sample(n, asked, draw=True), kind="draw from p(x|z)"),
+        "samples": image_grids.sample_grid(generated(n, asked), kind="decoder mean"),
+        "samples_drawn": image_grids.sample_grid(generated(n, asked, draw=True), kind="draw from p(x|z)"),
     }
     half = min(len(x) // 2, 6)
     figures["interpolation"] = _interpolation_figure(context, half) if half else "it needs two images"
@@ -92,9 +97,26 @@ def _figures(run: Run, context: EvaluationContext, n: int) -> dict[str, Figure |
         figures["manifold"] = image_grids.manifold_grid(plane, quantiles)
     if vae.num_classes:
         names = data.class_names[:MAX_CLASSES]
-        rows = [vae.sample(n, label) for label in range(len(names))]  # one seed: the same z in each column
+        rows = [generated(n, label) for label in range(len(names))]
         figures["samples_by_class"] = image_grids.conditional_grid(np.stack(rows), names)
+    if vae.rate_names and half:
+        figures["mixed_levels"] = _mixing_figure(context, half)
     return figures | _latent_figures(context)
+
+
+def _mixing_figure(context: EvaluationContext, n: int) -> Figure:
+    """Show images whose coarse scales are of one test image and whose finer ones are of another."""
+    vae, y = context.vae, context.labels("test", slice(n))
+    coarse, fine = context.images("test", slice(n)), context.images("test", slice(n, 2 * n))
+    scales = [name.removeprefix("rate_") for name in vae.rate_names]
+    rows = {"coarse scales from": coarse}
+    for split in range(len(scales) - 1, 0, -1):
+        rows[f"up to {scales[split - 1]}"] = vae.mix_levels(coarse, fine, split, y)
+    rows["finer scales from"] = fine
+    title = "Latents of two images, mixed by scale (means of p(x|z))"
+    return image_grids.image_grid(
+        np.concatenate(list(rows.values())), n_cols=n, row_labels=list(rows), title=title
+    )
 
 
 def _interpolation_figure(context: EvaluationContext, n_pairs: int) -> Figure:

@@ -18,6 +18,7 @@ from vae_lib.evaluation.classifier import Classifier
 from vae_lib.evaluation.context import NO_CLASSIFIER, EvaluationContext
 from vae_lib.evaluation.metric_table import Rows, missing, row, score_table
 from vae_lib.evaluation.samples import sample_scores
+from vae_lib.latent_space import MixturePrior
 from vae_lib.metrics import disentanglement, elbo, probes, reconstruction
 from vae_lib.metrics.intervals import standard_error
 from vae_lib.training.scores import NOISE_SEED
@@ -26,7 +27,11 @@ COLLAPSED_RATE = 0.01  # nats: a latent below it says nothing of the image
 
 
 def scorecard(
-    vae, data: ImageDataset, classifier: Classifier | None = None, config: EvaluationConfig | None = None
+    vae,
+    data: ImageDataset,
+    classifier: Classifier | None = None,
+    config: EvaluationConfig | None = None,
+    mixture: MixturePrior | None = None,
 ) -> pd.DataFrame:
     """Compute every metric that the model, the data and the classifier allow.
 
@@ -35,14 +40,15 @@ def scorecard(
         data: The images it was trained on, the training images no others than those.
         classifier: Trained on the same data set; without one, the metrics in its features are left out.
         config: How many images and seeds; None for the defaults.
+        mixture: The mixture prior that is kept with the run; None fits one to `n_codes` codes.
 
     Returns:
         One row a score, columns as of `metric_table.score_table`. What was left out has the value NaN, and
         its note says why.
     """
-    context = EvaluationContext(vae, data, classifier, config or EvaluationConfig())
+    context = EvaluationContext(vae, data, classifier, config or EvaluationConfig(), mixture)
     with threadpool_limits(1):  # the same bits on any number of cores, and no contention for them
-        return score_table(row for scores in _METRICS_OF for row in _rows(scores, context))
+        return score_table(_with_scale(row, vae) for scores in _METRICS_OF for row in _rows(scores, context))
 
 
 def _rows(scores: Callable[[EvaluationContext], Rows], context: EvaluationContext) -> list[dict]:
@@ -53,13 +59,24 @@ def _rows(scores: Callable[[EvaluationContext], Rows], context: EvaluationContex
         return missing(_METRICS_OF[scores], str(error).strip().splitlines()[0])
 
 
+def _with_scale(row: dict, vae) -> dict:
+    """Return a row with the scale that it reads, of what is measured on codes of a hierarchical model."""
+    if vae.rate_names and row["target"] in ("z_mean", "tsne", "posterior", "aggregate"):
+        row["note"] = "; ".join(filter(None, [row["note"], "of z_1, the coarsest scale"]))
+    return row
+
+
 def likelihood_scores(context: EvaluationContext) -> Rows:
     """Yield the ELBO and its terms on all test images, and under a mixture fitted to the codes."""
     vae, n = context.vae, len(context.x)
     note = "prior fitted after training to codes of training images"
     for seed in context.config.seeds:
         terms = vae.elbo_terms(context.x, context.labels("test"), seed=NOISE_SEED + seed)
-        yield from _bound_rows(vae, terms["distortion"], terms["rate"], prior="model", seed=seed)
+        scales = [f"{name.removeprefix('rate_')} {terms[name].mean():.1f}" for name in vae.rate_names]
+        by_scale = f"by scale, {', '.join(scales)}" if scales else ""
+        yield from _bound_rows(
+            vae, terms["distortion"], terms["rate"], prior="model", seed=seed, rate_note=by_scale
+        )
         distortion = np.mean(terms["distortion"], dtype="float64")
         yield row("distortion", distortion, n, prior="model", seed=seed)
         yield row("elbo_standard_error", standard_error(terms["elbo"]), n, prior="model", seed=seed)
@@ -72,14 +89,14 @@ def likelihood_scores(context: EvaluationContext) -> Rows:
         yield from missing(("bits_per_dim",), reason, prior="model")
 
 
-def _bound_rows(vae, distortion: np.ndarray, rate: np.ndarray, **options) -> Rows:
+def _bound_rows(vae, distortion: np.ndarray, rate: np.ndarray, rate_note: str = "", **options) -> Rows:
     """Yield the means over images of the bound, in nats and in bits per dimension, and of the rate."""
     mean_rate = np.mean(rate, dtype="float64")
     bound = -np.mean(distortion, dtype="float64") - mean_rate
     yield row("elbo", bound, len(rate), **options)
     if vae.likelihood.has_bits_per_dim:
         yield row("bits_per_dim", vae.likelihood.bits_per_dim(-bound, vae.image_shape), len(rate), **options)
-    yield row("rate", mean_rate, len(rate), **options)
+    yield row("rate", mean_rate, len(rate), **(options | {"note": rate_note} if rate_note else options))
 
 
 def importance_scores(context: EvaluationContext) -> Rows:

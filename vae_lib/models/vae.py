@@ -107,6 +107,11 @@ class VAE(keras.Model):
         """Return the encoder, images in [-1, 1] -> z_mean and z_log_var; a subclass may make another."""
         return make_encoder(self.image_shape, self.latent_dim, network, width, dense_units, self.num_classes)
 
+    @property
+    def rate_names(self) -> list[str]:
+        """The keys of the rates of single scales; a flat model has one scale, and none of them."""
+        return []
+
     def _names_of_means(self) -> tuple[str, ...]:
         """Return what an epoch reports, in this order."""
         return "loss", "distortion", "rate", *(["total_correlation"] if self.tc_weight else [])

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from vae_lib.data.dataset import ImageDataset
 from vae_lib.latent_space import MixturePrior, fit_mixture_prior
 from vae_lib.metrics.sample_quality import frechet_distance
+from vae_lib.models.vae import class_labels
 from vae_lib.utils.errors import InputError
 from vae_lib.utils.files import atomic_write
 
@@ -110,6 +111,31 @@ def keep_mixture(vae, data: ImageDataset) -> KeptMixture:
                 images = vae.decode(z, y, draw=True)
                 distances[name] = frechet_distance(axes.transform(_rows(images)), axes.transform(_rows(x)))
     return KeptMixture(mixture, distances or {"model": 0.0, "mixture": 0.0})
+
+
+def generate(
+    vae,
+    n: int,
+    y=None,
+    kept: KeptMixture | None = None,
+    prior: str | None = None,
+    seed: int = 0,
+    temperature: float = 1.0,
+    draw: bool = False,
+) -> np.ndarray:
+    """Return n uint8 images, of the classes y if given: arguments as of `Run.sample`.
+
+    Without a kept mixture they are from the model's own prior; so they are, in the end, if its draws were
+    nearer to validation images and no class is asked of a model without classes.
+    """
+    if prior not in (None, "model", "mixture"):
+        raise InputError(f"prior must be model or mixture; received {prior!r}")
+    chosen = prior or ("model" if kept is None or kept.better == "model" else "mixture")
+    if chosen == "model" and (prior or kept is None or y is None or vae.num_classes):
+        return vae.sample(n, y, seed, temperature, draw)
+    labels = None if y is None else class_labels(y, n, len(kept.mixture.mixtures))
+    z = kept.mixture.sample(n, labels, seed, temperature)
+    return vae.decode(z, labels if vae.num_classes else None, draw, seed)
 
 
 def _rows(x: np.ndarray) -> np.ndarray:

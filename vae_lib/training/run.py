@@ -22,7 +22,7 @@ from vae_lib.data.dataset import ImageDataset
 from vae_lib.data.loading import load_dataset
 from vae_lib.models.weights import load_weights
 from vae_lib.training.checkpoint import latest_step
-from vae_lib.training.mixture import KeptMixture, keep_mixture
+from vae_lib.training.mixture import KeptMixture, generate, keep_mixture
 from vae_lib.utils.errors import InputError
 from vae_lib.utils.files import sha256_of, write_json
 
@@ -196,19 +196,8 @@ class Run:
         Raises:
             InputError: If the number, the classes or the prior are not allowed, or as `mixture` does.
         """
-        from vae_lib.models.vae import class_labels
-
-        vae = self.model()
-        if prior == "model":
-            return vae.sample(n, y, seed, temperature, draw)
-        if prior not in (None, "mixture"):
-            raise InputError(f"prior must be model or mixture; received {prior!r}")
-        kept = self.mixture(data)
-        if prior is None and kept.better == "model" and (y is None or vae.num_classes):
-            return vae.sample(n, y, seed, temperature, draw)
-        labels = None if y is None else class_labels(y, n, len(kept.mixture.mixtures))
-        z = kept.mixture.sample(n, labels, seed, temperature)
-        return vae.decode(z, labels if vae.num_classes else None, draw, seed)
+        kept = None if prior == "model" else self.mixture(data)
+        return generate(self.model(), n, y, kept, prior, seed, temperature, draw)
 
     def _read_json(self, name: str, *keys: str) -> dict:
         path = self.directory / name
