@@ -12,7 +12,6 @@ from threadpoolctl import threadpool_limits
 from vae_lib.data.dataset import ImageDataset
 from vae_lib.latent_space import MixturePrior, fit_mixture_prior
 from vae_lib.metrics.sample_quality import frechet_distance
-from vae_lib.models.vae import class_labels
 from vae_lib.utils.errors import InputError
 from vae_lib.utils.files import atomic_write
 
@@ -128,6 +127,8 @@ def generate(
     Without a kept mixture they are from the model's own prior; so they are, in the end, if its draws were
     nearer to validation images and no class is asked of a model without classes.
     """
+    from vae_lib.models.vae import class_labels
+
     if prior not in (None, "model", "mixture"):
         raise InputError(f"prior must be model or mixture; received {prior!r}")
     chosen = prior or ("model" if kept is None or kept.better == "model" else "mixture")

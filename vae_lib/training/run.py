@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,9 +23,11 @@ from vae_lib.data.dataset import ImageDataset
 from vae_lib.data.loading import load_dataset
 from vae_lib.models.weights import load_weights
 from vae_lib.training.checkpoint import latest_step
-from vae_lib.training.mixture import KeptMixture, generate, keep_mixture
 from vae_lib.utils.errors import InputError
 from vae_lib.utils.files import sha256_of, write_json
+
+if TYPE_CHECKING:
+    from vae_lib.training.mixture import KeptMixture
 
 _OF_THE_DATA = {"source", "fingerprint", "image_shape", "n_classes", "n_train"}  # what is read of it
 
@@ -142,7 +145,7 @@ class Run:
         load_weights(vae, self.directory / "model.keras", self.record.get("weights_sha256"))
         return vae
 
-    def mixture(self, data: ImageDataset | None = None) -> KeptMixture:
+    def mixture(self, data: ImageDataset | None = None) -> "KeptMixture":
         """Return the mixture prior of the run's codes, fitted at the first call and kept in `mixture.npz`.
 
         Args:
@@ -151,6 +154,8 @@ class Run:
         Raises:
             InputError: If the images are needed and unavailable, or are others; or if the file is damaged.
         """
+        from vae_lib.training.mixture import KeptMixture, keep_mixture
+
         path = self.directory / "mixture.npz"
         if path.exists():
             return KeptMixture.load(path, self.config.latent_dim)
@@ -196,6 +201,8 @@ class Run:
         Raises:
             InputError: If the number, the classes or the prior are not allowed, or as `mixture` does.
         """
+        from vae_lib.training.mixture import generate
+
         kept = None if prior == "model" else self.mixture(data)
         return generate(self.model(), n, y, kept, prior, seed, temperature, draw)
 
