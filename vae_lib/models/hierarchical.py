@@ -27,7 +27,7 @@ from vae_lib.models.networks import (
     stage_sizes,
     upsample,
     with_label,
-)  # fmt: skip
+)
 from vae_lib.models.priors import normal_log_prob
 from vae_lib.models.vae import VAE, as_bytes, as_float32, compiled, in_batches
 from vae_lib.utils.errors import InputError
@@ -225,9 +225,9 @@ class HierarchicalVAE(VAE):
 
         def choose(i, block, state):
             mean, log_var = block.prior(state)
-            return (
-                mean if temperature is None else mean + temperature * (block.sampling(mean, log_var) - mean)
-            )
+            if temperature is None:
+                return mean
+            return mean + temperature * (block.sampling(mean, log_var) - mean)
 
         return self._descend(z, y, choose)
 
@@ -302,10 +302,10 @@ class HierarchicalVAE(VAE):
         mean, draw = self.likelihood.mean, self.likelihood.draw
 
         def decoded(latents, y, temperature):  # z_1 alone, or the z of every block after it
-            z, *below = latents
-            below = iter(below)
-            params = self._descend(z, y, lambda *_: next(below)) if len(latents) > 1 else None
-            return self._generate(z, y, temperature) if params is None else params
+            if len(latents) == 1:
+                return self._generate(latents[0], y, temperature)
+            z, below = latents[0], iter(latents[1:])
+            return self._descend(z, y, lambda *_: next(below))
 
         def inferred(x, y):
             z_mean, _, *features = self._features(x, y)
