@@ -50,12 +50,12 @@ def main() -> None:
             self.encode_inputs = lambda: encode(ops.clip(self.inputs, 0.0, 1.0))
             self.built = True
 
-        def log_prob(self, z):
+        def log_prob(self, z, y=None):
             z_mean, z_log_var = self.encode_inputs()
             terms = normal_log_prob(z[:, None], z_mean[None], z_log_var[None])
             return ops.logsumexp(terms, axis=1) - math.log(len(self.inputs))
 
-        def rate(self, z, z_mean, z_log_var):
+        def rate(self, z, z_mean, z_log_var, y=None):
             return normal_log_prob(z, z_mean, z_log_var) - self.log_prob(z)
 
     class VampLoop(TrainingLoop):
