@@ -15,16 +15,12 @@ import vae_lib as vl
 from vae_lib.config import TrainConfig
 from vae_lib.study.grids import STUDY_EVALUATION, grid
 
-SCORES = {
-    "bits_per_dim_test": "bits/dim",
-    "classifier_accuracy_mean_model": "obeyed, means",
-    "classifier_accuracy_sample_model": "draws",
-    "classifier_accuracy_mean_mixture": "means, mixture",
-    "classifier_accuracy_sample_mixture": "draws, mixture",
-    "within_class_diversity_sample_mixture": "diversity, mixture",
-    "frechet_distance_sample_model": "Fréchet, draws",
-    "frechet_distance_sample_mixture": "Fréchet, mixture",
-}
+SCORES = [
+    "bits_per_dim_test",
+    *(f"classifier_accuracy_{kind}_{prior}" for prior in ("model", "mixture") for kind in ("mean", "sample")),
+    *(f"within_class_diversity_sample_{prior}" for prior in ("model", "mixture")),
+    *(f"frechet_distance_sample_{prior}" for prior in ("model", "mixture")),
+]
 
 
 def main() -> None:
@@ -54,7 +50,7 @@ def main() -> None:
         raise SystemExit(failed[["run", "status", "error"]].to_string())
     runs = vl.study.by_run(table)
     print(f"test images of {runs['source'].iloc[0]}; {options.seeds} seeds, {options.epochs} epochs\n")
-    print(vl.study.interval_table(runs, ["prior"], [name for name in SCORES if name in runs]).T.to_string())
+    print(vl.study.interval_table(runs, ["prior"], SCORES).T.to_string())
 
 
 if __name__ == "__main__":

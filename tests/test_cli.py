@@ -118,6 +118,34 @@ def test_sample_writes_images_of_the_data_s_size(trained, run, tmp_path):
     assert len(pictures) == 3 and np.asarray(Image.open(pictures[0])).shape == (8, 8)
 
 
+def test_sample_says_which_prior_it_takes_and_fits_the_mixture_once(trained, run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run_in(trained[0]), folder)
+    (folder / "mixture.npz").unlink(missing_ok=True)
+    words = ("sample", folder, "--num_samples", 4, "--out", tmp_path / "out")
+    code, out, _ = run(*words, "--prior", "model")
+    assert code == 0 and "fitting" not in out and not (folder / "mixture.npz").exists()
+    code, out, _ = run(*words)
+    assert code == 0 and "fitting the mixture prior of run, once" in out
+    assert re.search(r"prior: (model|mixture) \(Fréchet distances .*: model [\d.]+, mixture [\d.]+\)", out)
+    code, out, _ = run(*words, "--label", "7")  # the model is unconditional, and the mixture has classes
+    assert code == 0 and "fitting" not in out and "prior: mixture" in out
+
+
+def test_sample_without_its_images_says_why_it_takes_the_model_s_prior(trained, run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run_in(trained[0]), folder)
+    (folder / "mixture.npz").unlink(missing_ok=True)
+    description = json.loads((folder / "config.json").read_text())
+    description["config"]["dataset"] = "/no/such/folder"
+    (folder / "config.json").write_text(json.dumps(description))
+    words = ("sample", folder, "--num_samples", 2, "--out", tmp_path / "out")
+    code, out, _ = run(*words)
+    assert code == 0 and "no mixture is fitted yet" in out and "/no/such/folder" in out
+    code, _, err = run(*words, "--prior", "mixture")
+    assert code == 2 and "--data PATH finds them" in err and err.count("\n") == 1
+
+
 def test_encode_writes_the_codes_of_all_images_with_their_labels(trained, run, tmp_path):
     models_dir, _, _ = trained
     code, out, err = run("encode", run_in(models_dir), "--out", tmp_path)
