@@ -22,6 +22,7 @@ from vae_lib.config import TrainConfig
 from vae_lib.latent_space import interpolate
 from vae_lib.models.networks import (
     Sampling,
+    bounded,
     bounded_log_var,
     residual_block,
     stage_sizes,
@@ -34,6 +35,9 @@ from vae_lib.utils.errors import InputError
 
 LATENTS = (16, 8, 4)  # channels of z by scale, from the coarsest; finer scales have as many as the last
 MAX_LOG_VAR = 4.0  # of priors, either way
+# Bounds that means and log-variances hardly reach on ordinary images: an image unlike all others would be
+# drawn farther out from scale to scale, to millions of nats.
+FAR, WIDE = 10.0, 0.5
 WILD = 5.0  # a gradient of so many times the usual norm is not applied
 MEMORY = 0.99  # of the usual norm, from one step to the next
 
@@ -99,7 +103,7 @@ class LatentBlock(layers.Layer):
     def prior(self, state):
         """Return mean and log-variance of p(z|state), each (batch, height, width, latents)."""
         mean, log_var = ops.split(as_float32(self.prior_net(state)), 2, axis=-1)
-        return mean, MAX_LOG_VAR * ops.tanh(log_var / MAX_LOG_VAR)
+        return bounded(mean, -FAR, FAR), MAX_LOG_VAR * ops.tanh(log_var / MAX_LOG_VAR)
 
     def infer(self, state, features, mean_only: bool) -> Latents:
         """Return z, drawn from q(z|state, x) or its mean, with p(z|state) and q(z|state, x).
@@ -110,7 +114,8 @@ class LatentBlock(layers.Layer):
         """
         mean, log_var = self.prior(state)
         shift, log_ratio = ops.split(as_float32(self.offset_net([state, features])), 2, axis=-1)
-        posterior = mean + ops.exp(0.5 * log_var) * shift, log_var + bounded_log_var(log_ratio)
+        shift, log_ratio = bounded(shift, -FAR, FAR), bounded(bounded_log_var(log_ratio), -FAR, WIDE)
+        posterior = mean + ops.exp(0.5 * log_var) * shift, log_var + log_ratio
         z = posterior[0] if mean_only else self.sampling(*posterior)
         return Latents(z, (mean, log_var), posterior)
 
@@ -239,7 +244,8 @@ class HierarchicalVAE(VAE):
 
     def _features(self, x, y=None):
         """Return z_mean and z_log_var of z_1, and the encoder's features by scale."""
-        return super()._encode(x, y)
+        z_mean, z_log_var, *features = super()._encode(x, y)
+        return bounded(z_mean, -FAR, FAR), bounded(z_log_var, -FAR, WIDE), *features
 
     def _encode(self, x, y=None, training=False):
         return self._features(x, y)[:2]

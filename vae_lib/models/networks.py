@@ -51,6 +51,11 @@ def bounded_log_var(x):
     return 10.0 * ops.tanh(x / 10.0)
 
 
+def bounded(x, low: float, high: float):
+    """Leave x as it is from low to high; beyond, bend it smoothly, to at most low - 1 and high + 1."""
+    return ops.clip(x, low, high) + ops.tanh(ops.relu(x - high)) - ops.tanh(ops.relu(low - x))
+
+
 def stage_sizes(image_shape: tuple[int, int, int]) -> list[tuple[int, int]]:
     """Return height and width before and after each stride-2 stage: (28, 28), (14, 14), (7, 7), (4, 4)."""
     sizes = [tuple(image_shape[:2])]

@@ -121,7 +121,7 @@ def showcase() -> dict[str, TrainConfig]:
         network="hierarchical", latent_dim=LATENT_DIM, width=24, dense_units=96, batch_size=32,
         scale_latents=(16, 8, 4), scale_blocks=(1, 1, 2),
     )  # fmt: skip
-    for dataset, rate, epochs in (("fashion_mnist", 2e-3, 18), ("cifar10", 1.5e-3, 20), ("mnist", 2e-3, 10)):
+    for dataset, rate, epochs in (("fashion_mnist", 2e-3, 18), ("cifar10", 1.5e-3, 20), ("mnist", 2e-3, 8)):
         config = dataclasses.replace(scales, dataset=dataset, learning_rate=rate, epochs=epochs)
         models[f"{dataset}-hierarchical"] = config
     return models
