@@ -83,11 +83,13 @@ def _figures(run: Run, context: EvaluationContext, n: int) -> dict[str, Figure |
     asked = np.arange(n) % vae.num_classes if vae.num_classes else None
     kept = run.mixture(data) if run.has_mixture else None
     generated = functools.partial(generate, vae, kept=kept)
+    prior = "mixture" if kept and kept.better == "mixture" else "model"
+    sample_grid = functools.partial(image_grids.sample_grid, prior=prior)
     figures = {
         "loss_curves": plot_loss_curves(run.history),
         "reconstructions": image_grids.reconstruction_grid(x, vae.reconstruct(x, y)),
-        "samples": image_grids.sample_grid(generated(n, asked), kind="decoder mean"),
-        "samples_drawn": image_grids.sample_grid(generated(n, asked, draw=True), kind="draw from p(x|z)"),
+        "samples": sample_grid(generated(n, asked), kind="decoder mean"),
+        "samples_drawn": sample_grid(generated(n, asked, draw=True), kind="draw from p(x|z)"),
     }
     half = min(len(x) // 2, 6)
     figures["interpolation"] = _interpolation_figure(context, half) if half else "it needs two images"
@@ -175,7 +177,8 @@ def write_samples(
         old.unlink()
     for i, image in enumerate(images):
         atomic_write(out / f"sample_{i:04d}.png", lambda path, x=image: path.write_bytes(encode(x, "PNG")))
-    figure = image_grids.sample_grid(images, kind="draw from p(x|z)" if draw else "decoder mean")
+    kind = "draw from p(x|z)" if draw else "decoder mean"
+    figure = image_grids.sample_grid(images, kind=kind, prior=prior)
     save_figure(figure, "samples", directory=out, metadata={"run": run.name, **options})
 
 

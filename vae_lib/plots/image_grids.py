@@ -72,17 +72,19 @@ def reconstruction_grid(
     return _mosaic_figure(sheets.reshape(-1, *sheets.shape[2:]), title=title, row_labels=labels, texts=texts)
 
 
-def sample_grid(samples: np.ndarray, *, kind: str, title: str | None = None) -> Figure:
-    """Show images generated from the prior, and say whether they are decoder means or draws.
+def sample_grid(samples: np.ndarray, *, kind: str, prior: str = "model", title: str | None = None) -> Figure:
+    """Show generated images, and say whether they are decoder means or draws, and where z comes from.
 
     Args:
         samples: uint8, shape (n, height, width, channels).
         kind: "decoder mean" or "draw from p(x|z)".
+        prior: "model", or "mixture" for z from a mixture fitted to the codes.
         title: What stands before the kind in the title, such as the model's name.
     """
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}; choose from {list(KINDS)}")
-    return image_grid(samples, title=f"{title or 'Samples'}: {KINDS[kind]}, z ~ p(z)")
+    source = {"model": "z ~ p(z)", "mixture": "z from a mixture fitted to codes"}[prior]
+    return image_grid(samples, title=f"{title or 'Samples'}: {KINDS[kind]}, {source}")
 
 
 def interpolation_grid(images: np.ndarray, *, title: str | None = None) -> Figure:
