@@ -113,7 +113,8 @@ def showcase() -> dict[str, TrainConfig]:
     base = TrainConfig(epochs=20)
     plain = grid(base, dataset=(*REAL, "mnist"), latent_dim=(LATENT_DIM, 2))
     models = {f"{config.dataset}-z{config.latent_dim}": config for config in plain}
-    models["cifar10-z2"] = dataclasses.replace(models["cifar10-z2"], channels="independent")
+    for name in ("cifar10-z32", "cifar10-z2"):
+        models[name] = dataclasses.replace(models[name], channels="independent")
     labelled = grid(TrainConfig(epochs=20, conditional=True), dataset=("fashion_mnist", "mnist"))
     models |= {f"{config.dataset}-conditional": config for config in labelled}
     models["sprites-beta"] = TrainConfig(dataset="sprites", latent_dim=10, beta=16.0, epochs=60)
@@ -121,7 +122,7 @@ def showcase() -> dict[str, TrainConfig]:
         network="hierarchical", latent_dim=LATENT_DIM, width=24, dense_units=96, batch_size=32,
         scale_latents=(16, 8, 4), scale_blocks=(1, 1, 2),
     )  # fmt: skip
-    for dataset, rate, epochs in (("fashion_mnist", 2e-3, 18), ("cifar10", 1.5e-3, 20), ("mnist", 2e-3, 8)):
+    for dataset, rate, epochs in (("fashion_mnist", 2e-3, 18), ("cifar10", 8e-4, 20), ("mnist", 2e-3, 8)):
         config = dataclasses.replace(scales, dataset=dataset, learning_rate=rate, epochs=epochs)
         models[f"{dataset}-hierarchical"] = config
     return models
