@@ -77,7 +77,7 @@ def main() -> None:
             )  # fmt: skip
             with tempfile.TemporaryDirectory() as folder:
                 run = Run(Path(folder))
-                description = {"config": config.written(), "data": data.describe()}
+                description = {"config": config.to_dict(), "data": data.describe()}
                 write_json(run.directory / "config.json", description)
                 (VampLoop if name == "vamp" else TrainingLoop)(run, config, data, 0).run_to_end()
                 runs.append({**run.metrics, **run.record})

@@ -28,8 +28,8 @@ def _option(
 ):
     """Return a dataclass field; a default of None makes it optional.
 
-    A field that was added after runs had been written down has a default that leaves their numbers as they
-    were, and is written down only where it has another value: so these runs keep their names.
+    A field that was added after runs had been named has a default that leaves their numbers as they were, and
+    is part of a name only where it has another value: so these runs keep theirs.
     """
     metadata = {"help": text, "kind": kind, "allowed": allowed, "fits": fits, "choices": choices}
     return dataclasses.field(default=default, metadata=metadata | {"added": added})
@@ -212,7 +212,7 @@ class TrainConfig(_Options):
 
     @classmethod
     def from_dict(cls, fields: dict) -> "TrainConfig":
-        """Build a config from the output of `to_dict` or `written`.
+        """Build a config from the output of `to_dict`, which may lack fields that were added later.
 
         Raises:
             InputError: If a field is unknown, missing or has a bad value.
@@ -226,8 +226,8 @@ class TrainConfig(_Options):
             raise InputError(f"config lacks {', '.join(sorted(missing))}: another version wrote it")
         return cls(**fields)
 
-    def written(self) -> dict:
-        """Return what a run writes down: of the fields that were added later, those not at their default."""
+    def naming(self) -> dict:
+        """Return what names a run: of the fields that were added later, those not at their default."""
         added = {name: field for name, field in self.__dataclass_fields__.items() if field.metadata["added"]}
         return {k: v for k, v in self.to_dict().items() if k not in added or v != added[k].default}
 
@@ -255,7 +255,7 @@ class TrainConfig(_Options):
 
     def run_name(self, data_fingerprint: str) -> str:
         """Return `<dataset>-z16-b4-s0-<hash8>`; the hash covers config, data and results version."""
-        canonical = json.dumps([RESULTS_VERSION, data_fingerprint, self.written()], sort_keys=True)
+        canonical = json.dumps([RESULTS_VERSION, data_fingerprint, self.naming()], sort_keys=True)
         digest = hashlib.sha256(canonical.encode()).hexdigest()[:8]
         stem = re.sub(r"[^A-Za-z0-9]+", "_", self.dataset.rstrip("/").rsplit("/", 1)[-1]).strip("_") or "data"
         return f"{stem[:40]}-z{self.latent_dim}-b{self.beta:g}-s{self.seed}-{digest}"

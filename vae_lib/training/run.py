@@ -102,8 +102,11 @@ class Run:
 
     @property
     def config(self) -> TrainConfig:
-        """What was trained."""
-        return TrainConfig.from_dict(self.description["config"])
+        """What was trained; runs from before there was a choice modelled channels independently."""
+        color = self.data["image_shape"][-1] > 1
+        return TrainConfig.from_dict(
+            ({"channels": "independent"} if color else {}) | self.description["config"]
+        )
 
     @property
     def data(self) -> dict:

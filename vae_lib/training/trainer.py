@@ -134,7 +134,7 @@ def check_fit(config: TrainConfig, data: ImageDataset) -> None:
 def _claim(run: Run, config: TrainConfig, data: ImageDataset) -> None:
     """Write `config.json`, or raise InputError if it is there with another config or other data."""
     if not (run.directory / "config.json").exists():
-        content = {"results_version": RESULTS_VERSION, "config": config.written(), "data": data.describe()}
+        content = {"results_version": RESULTS_VERSION, "config": config.to_dict(), "data": data.describe()}
         write_json(run.directory / "config.json", content)
         return
     version = run.description.get("results_version", 2)  # the last that was not written down
