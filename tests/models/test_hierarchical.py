@@ -43,6 +43,7 @@ def test_with_z_1_alone_it_is_the_flat_vae():
     np.testing.assert_array_equal(vae.sample(4, seed=1), flat.sample(4, seed=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (33, 17, 3), (9, 40, 4)])
 def test_every_size_has_its_scales_and_their_rates_sum_to_the_rate(shape):
     vae, x = small_vae(shape), images(shape, 3)
@@ -70,6 +71,7 @@ def test_where_the_posterior_is_the_prior_the_rate_is_zero():
     assert np.abs(terms["rate"]).max() < 1e-4 < np.abs(vae.blocks[0].prior_net.get_weights()[0]).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior", ["normal", "flow"])
 def test_closed_form_rates_agree_with_draws_and_iwae_at_1_is_the_elbo(prior):
     vae, x = trained(prior=prior), images((8, 8, 1), 2)
@@ -96,6 +98,7 @@ def test_every_trainable_variable_gets_a_gradient(options):
         assert gradient is not None and np.abs(gradient).max() > 0, variable.path
 
 
+@pytest.mark.slow
 def test_saved_and_reloaded_it_gives_the_same_bits(tmp_path):
     vae, x = trained((9, 13, 3), scale_blocks=(1, 2), scale_latents=(3, 2)), images((9, 13, 3))
     vae.save(tmp_path / "vae.keras")
@@ -105,6 +108,7 @@ def test_saved_and_reloaded_it_gives_the_same_bits(tmp_path):
     np.testing.assert_array_equal(vae.sample(4, seed=1), twin.sample(4, seed=1))
 
 
+@pytest.mark.slow
 def test_mixed_levels_take_coarse_latents_from_one_image_and_fine_ones_from_the_other():
     vae = trained((16, 16, 1))
     top, bottom = images((16, 16, 1), 3, seed=1), images((16, 16, 1), 3, seed=2)
@@ -116,6 +120,7 @@ def test_mixed_levels_take_coarse_latents_from_one_image_and_fine_ones_from_the_
         vae.mix_levels(top, bottom, 4)
 
 
+@pytest.mark.slow
 def test_the_ends_of_an_interpolation_are_the_reconstructions():
     vae, x = trained(), images((8, 8, 1))
     path = vae.interpolate(x[:2], x[2:4], steps=4)
@@ -123,6 +128,7 @@ def test_the_ends_of_an_interpolation_are_the_reconstructions():
     np.testing.assert_array_equal(path[:, -1], vae.reconstruct(x[2:4]))
 
 
+@pytest.mark.slow
 def test_at_temperature_0_finer_latents_are_the_means_of_their_priors():
     vae = trained()
     z = vae.sample_prior(3, seed=1)

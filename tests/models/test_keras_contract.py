@@ -91,6 +91,7 @@ def test_every_dtype_policy_trains_like_float32(policy, options):
     assert np.isfinite(vae.log_weights(x[:2], n_samples=2)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_model_keeps_its_dtype_policy_and_optimizer_in_a_file(policy, tmp_path):
     vae, x = VAE((8, 8, 1), **SIZES, dtype=policy), images()

@@ -99,6 +99,7 @@ def test_unknown_likelihood_is_refused_by_name():
         get_likelihood("gauss")
 
 
+@pytest.mark.slow
 def test_the_probabilities_of_a_colour_pixel_sum_to_one_over_all_its_values(rng):
     likelihood, grid = DiscretizedLogistic(), np.arange(256, dtype="float32") / 255
     for scale in (0.3, 3.0):

@@ -9,6 +9,8 @@ from vae_lib.training.run import load_run
 from vae_lib.training.trainer import train
 from vae_lib.utils.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TrainConfig(
     dataset="digits", latent_dim=6, epochs=10, batch_size=64, width=8, dense_units=32, learning_rate=1e-2
 )

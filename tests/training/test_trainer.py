@@ -256,6 +256,7 @@ def test_after_a_callback_that_raised_the_run_is_resumed_and_callbacks_get_the_r
     assert_same_run(finished, run)
 
 
+@pytest.mark.slow
 def test_a_hierarchical_run_with_averaged_weights_is_resumed_bit_for_bit(digits, tmp_path, monkeypatch):
     options = {"network": "hierarchical", "width": 2, "ema": 0.9, "n_train": 600}
     config = dataclasses.replace(TINY, **options)
@@ -269,6 +270,7 @@ def test_a_hierarchical_run_with_averaged_weights_is_resumed_bit_for_bit(digits,
     np.testing.assert_allclose(whole.history[rates].sum(axis=1), whole.history["val_rate"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_kept_where_they_validate_better(digits, tmp_path):
     config = dataclasses.replace(TINY, learning_rate=0.05, epochs=4, batch_size=32)
     run, plain = (
