@@ -64,6 +64,7 @@ def test_results_are_read_from_the_runs_without_images_or_weights(study, tmp_pat
         read_results([LOST], tmp_path)
 
 
+@pytest.mark.slow
 def test_nothing_is_done_twice_and_neither_order_nor_workers_change_a_byte(study, tmp_path, capsys):
     models_dir, table = study
     configs = [LOST, WILD, *grid(BASE, latent_dim=(3, 2))]
