@@ -588,7 +588,7 @@ def test_a_run_is_removed_with_its_files_alone(models, run):
 
 
 @pytest.mark.slow
-def test_more_epochs_than_a_finished_run_has_begin_anew_and_say_so(trained, run, tmp_path):
+def test_more_epochs_than_a_finished_run_has_start_from_the_beginning_and_say_so(trained, run, tmp_path):
     first = run_in(trained[0])
     shutil.copytree(first, tmp_path / first.name)
     words = ["train", "--dataset", "digits", *QUICK, "--verbose", 2, "--models_dir", tmp_path]

@@ -149,6 +149,13 @@ def test_a_wild_gradient_is_skipped_and_counted():
     assert any((v.numpy() != b).any() for v, b in zip(vae.trainable_variables, before, strict=True))
 
 
+def test_no_sample_is_an_empty_array_and_fewer_are_refused():
+    vae = small_vae()
+    assert vae.sample(0).shape == (0, 8, 8, 1)
+    with pytest.raises(InputError, match="whole number from 0; received -1"):
+        vae.sample(-1)
+
+
 def test_scales_without_latents_are_passed_through_and_too_many_are_refused():
     vae = small_vae((28, 28, 1), scale_latents=(5,))
     assert vae.rate_names == ["rate_1x1", "rate_4x4"] and vae.scales[0].latents == 5

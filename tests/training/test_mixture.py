@@ -61,6 +61,8 @@ def test_images_of_another_set_are_refused_and_nothing_is_kept(runs, digits, tmp
     assert not run.has_mixture
     with pytest.raises(InputError, match="prior must be model or mixture; received 'flow'"):
         run.sample(2, prior="flow", data=digits)
+    with pytest.raises(InputError, match="whole number from 0; received -1"):
+        run.sample(-1, prior="mixture", data=digits)
 
 
 def test_a_damaged_file_says_so(runs, digits):

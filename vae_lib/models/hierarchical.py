@@ -277,31 +277,28 @@ class HierarchicalVAE(VAE):
         log_weights += sum(latents.log_ratio() for scale in inferred for latents in scale)
         return tf.reshape(log_weights, (-1, n_samples))
 
-    def train_step(self, data):
-        """As that of VAE; a gradient far above the usual norm, or one that is not finite, is not applied."""
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
-        with tf.GradientTape() as tape:
-            terms = self._elbo_terms(x, y, training=True)
-            scaled_loss = self.optimizer.scale_loss(ops.mean(self._penalised_losses(terms)))
-        gradients = tape.gradient(scaled_loss, self.trainable_variables)
+    def apply_gradients(self, gradients) -> None:
+        """Apply gradients, but neither those far above the usual norm nor those that are not finite."""
         norm, usual = tf.linalg.global_norm(gradients), self.usual_norm
         finite = tf.math.is_finite(norm)
         usual.assign(tf.where(finite & (usual == 0.0), norm, usual))  # of the first step
         fits = finite & (norm <= WILD * usual)
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             fits = fits | ~finite  # they tell it to scale the loss by less
-        pairs = list(zip(gradients, self.trainable_variables, strict=True))
         if not self.optimizer.built:  # no variable can be made within a condition
             self.optimizer.build(self.trainable_variables)
-        tf.cond(fits, lambda: self._apply(pairs), lambda: False)
+        tf.cond(fits, lambda: self._apply(gradients), lambda: False)
         followed = tf.where(fits, MEMORY * usual + (1.0 - MEMORY) * norm, usual / MEMORY)
         usual.assign(tf.where(finite, followed, usual))
         self.skipped.update_state(1.0 - ops.cast(fits, "float32"))
-        return {**self._track(terms), "skipped": self.skipped.result()}
 
-    def _apply(self, pairs) -> bool:
-        self.optimizer.apply_gradients(pairs)
+    def _apply(self, gradients) -> bool:
+        super().apply_gradients(gradients)
         return True
+
+    def train_step(self, data):
+        """As that of VAE; the number of steps that were skipped is reported too."""
+        return {**super().train_step(data), "skipped": self.skipped.result()}
 
     def _compile_batch_functions(self) -> None:
         super()._compile_batch_functions()

@@ -241,8 +241,12 @@ class VAE(keras.Model):
             terms = self._elbo_terms(x, y, training=True)
             scaled_loss = self.optimizer.scale_loss(ops.mean(self._penalised_losses(terms)))
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        self.apply_gradients(gradients)
         return self._track(terms)
+
+    def apply_gradients(self, gradients) -> None:
+        """Let the optimizer change the weights; a subclass may leave a step out."""
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
 
     def test_step(self, data):
         """Return the running means on held-out images, in nats."""
@@ -364,12 +368,11 @@ class VAE(keras.Model):
 
         A conditional model takes the labels y, shape (n,), or one for all.
         """
-        if not isinstance(n, int | np.integer) or n < 0:
-            raise InputError(f"the number of samples must be a whole number from 0; received {n!r}")
         return self.decode(self.sample_prior(n, y, seed, temperature), y, draw=draw, seed=seed)
 
     def sample_prior(self, n: int, y=None, seed: int = 0, temperature: float = 1.0) -> np.ndarray:
         """Return n draws of z from the prior, (n, latent_dim), its noise scaled by the temperature."""
+        check_count(n)
         u = temperature * np.random.default_rng(seed).standard_normal((n, self.latent_dim))
         return np.asarray(self.prior.from_normal(u.astype("float32"), self._labels(y, n)))
 
@@ -395,6 +398,12 @@ def class_labels(y, n: int, num_classes: int) -> np.ndarray:
         received = values if labels.shape == (n,) else f"an array of shape {labels.shape}"
         raise InputError(f"a conditional model needs labels y: {needed}; received {received}")
     return labels
+
+
+def check_count(n) -> None:
+    """Raise InputError if n is no number of samples."""
+    if not isinstance(n, int | np.integer) or n < 0:
+        raise InputError(f"the number of samples must be a whole number from 0; received {n!r}")
 
 
 def as_unit_floats(x):
@@ -441,7 +450,11 @@ def in_batches(function, x, y: np.ndarray | None, batch_size: int):
         batch_size: Rows at once.
     """
     parts, n = [], len(tf.nest.flatten(x)[0])
-    for i in range(0, max(1, n), batch_size):  # of no rows, one batch says the shape of the result
+    if not n:  # a row of zeros says the shape of the result: convolutions take no empty batch
+        row = tf.nest.map_structure(lambda a: np.zeros((1, *a.shape[1:]), a.dtype), x)
+        label = None if y is None else np.zeros(1, y.dtype)
+        return tf.nest.map_structure(lambda a: a[:0], in_batches(function, row, label, batch_size))
+    for i in range(0, n, batch_size):
         batch = [
             None if a is None else tf.convert_to_tensor(a[i : i + batch_size])
             for a in (*tf.nest.flatten(x), y)

@@ -127,8 +127,9 @@ def generate(
     Without a kept mixture they are from the model's own prior; so they are, in the end, if its draws were
     nearer to validation images and no class is asked of a model without classes.
     """
-    from vae_lib.models.vae import class_labels
+    from vae_lib.models.vae import check_count, class_labels
 
+    check_count(n)
     if prior not in (None, "model", "mixture"):
         raise InputError(f"prior must be model or mixture; received {prior!r}")
     chosen = prior or ("model" if kept is None or kept.better == "model" else "mixture")

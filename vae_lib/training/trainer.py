@@ -115,7 +115,7 @@ def _say_what_is_not_continued(run: Run) -> None:
             if same and epochs < run.config.epochs and replace(run.config, epochs=epochs) == other.config:
                 print(
                     f"{other.name} differs in its epochs alone ({epochs}), over which its learning rate "
-                    f"falls to zero: it cannot go on, so {run.name} begins anew"
+                    f"falls to zero: it cannot go on, so {run.name} starts from the beginning"
                 )
 
 
