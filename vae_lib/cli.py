@@ -266,6 +266,7 @@ def _sample(options) -> int:
     run = _find(options)
     labels = _labels(run, options)
     out = options.out or Path("images") / run.name / "samples"
+    ensure_writable(out)
     prior = _prior(run, options)
     settings = _chosen(options, ("seed", "temperature", "draw"))
     vl.evaluation.write_samples(run, out, options.num_samples, labels, prior=prior, **settings)
