@@ -15,7 +15,10 @@ import pytest
 from PIL import Image
 
 from tools.execute_notebook import ROOT
-from vae_lib.cli import _comparisons, _labels, _telling_once, main, make_parser
+from vae_lib.cli import main, make_parser
+from vae_lib.cli.entry import telling_once
+from vae_lib.cli.sample import _labels
+from vae_lib.cli.study import _comparisons
 from vae_lib.config import TrainConfig
 from vae_lib.data.loading import load_dataset
 from vae_lib.evaluation.report import write_report
@@ -402,11 +405,11 @@ def test_divergence_is_exit_code_1(tmp_path, run):
 
 
 def test_dash_and_underscore_are_the_same_and_values_are_left_alone():
-    from vae_lib.cli import _underscored
+    from vae_lib.cli.parser import underscored
 
     arguments = ["--batch-size=6-4", "--latent-dim", "my-run", "-h", "train"]
     expected = ["--batch_size=6-4", "--latent_dim", "my-run", "-h", "train"]
-    assert [_underscored(argument) for argument in arguments] == expected
+    assert [underscored(argument) for argument in arguments] == expected
     words = ["train", "--epochs", "50", "--batch_size", "64", "--latent_dim", "64", "--dataset", "mnist"]
     parsed = make_parser().parse_args(words)
     assert (parsed.epochs, parsed.batch_size, parsed.latent_dim) == (50, 64, 64)
@@ -468,7 +471,7 @@ def test_a_warning_that_arises_many_times_is_told_once(capfd):
     factors = np.column_stack([rng.integers(0, 3, 40), rng.integers(0, 30, 40)])  # of 30 values, some once
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        warnings.showwarning = _telling_once()
+        warnings.showwarning = telling_once()
         for seed in range(3):
             sap(factors + 0.1 * rng.standard_normal((40, 2)), factors, seed=seed)
     err = capfd.readouterr().err
