@@ -51,9 +51,7 @@ def _integers(text: str, high: int):
     return _option(None, text, tuple, f"integers from 1 to {high}", fits, added=True)
 
 
-def _number(
-    default: float | None, text: str, positive: bool = False, high: float = math.inf, added: bool = False
-):
+def _number(default: float, text: str, positive: bool = False, high: float = math.inf, added: bool = False):
     def fits(value):
         number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
         return number and (value > 0 if positive else value >= 0) and value <= high
@@ -151,11 +149,7 @@ class TrainConfig(_Options):
     binarize: bool = _flag("draw binary pixels with the grey levels as probabilities, again at every step")
     epochs: int = _integer(10, "passes over the training images", high=100_000)
     batch_size: int = _integer(64, "images per gradient step", high=65_536)
-    learning_rate: float | None = _number(
-        None,
-        "Adam's peak: a warm-up, then a cosine down to zero [0.003; 0.0015 if hierarchical]",
-        positive=True,
-    )
+    learning_rate: float = _number(3e-3, "Adam's peak: a warm-up, then a cosine down to zero", positive=True)
     weight_decay: float = _number(0.02, "AdamW's (arXiv:1711.05101): reduces overfitting in long trainings")
     tc_weight: float = _number(
         0.0, "weight of the total correlation beside the rate (arXiv:1802.04942)", high=1e9, added=True
@@ -179,8 +173,6 @@ class TrainConfig(_Options):
         if self.prior is None:
             learned = "flow" if self.latent_dim > 1 else "gaussian"
             object.__setattr__(self, "prior", learned if self.conditional else "normal")
-        if self.learning_rate is None:
-            object.__setattr__(self, "learning_rate", 1.5e-3 if self.network == "hierarchical" else 3e-3)
         check_prior(self.prior, self.latent_dim)
         if self.prior == "gaussian" and not self.conditional:
             raise InputError("prior gaussian, one for each class, needs conditional; received False")

@@ -108,14 +108,14 @@ class LatentBlock(layers.Layer):
     def infer(self, state, features, mean_only: bool) -> Latents:
         """Return z, drawn from q(z|state, x) or its mean, with p(z|state) and q(z|state, x).
 
-        The network gives how far q is from p in units of p's deviation, so that the rate does not depend on
-        how narrow p is: a posterior far from a narrow prior would cost millions of nats.
-        Source: Vahdat and Kautz 2020, arXiv:2007.03898, section 3.2 (residual parameterisation).
+        The network gives how far q's mean and log-variance are from p's. Were the distance of the means in
+        units of p's deviation, p would have no part in the rate, and would learn more slowly.
+        Source: Vahdat and Kautz 2020, arXiv:2007.03898, section 3.2 (residual normal distributions).
         """
         mean, log_var = self.prior(state)
         shift, log_ratio = ops.split(as_float32(self.offset_net([state, features])), 2, axis=-1)
         shift, log_ratio = bounded(shift, -FAR, FAR), bounded(bounded_log_var(log_ratio), -FAR, WIDE)
-        posterior = mean + ops.exp(0.5 * log_var) * shift, log_var + log_ratio
+        posterior = mean + shift, log_var + log_ratio
         z = posterior[0] if mean_only else self.sampling(*posterior)
         return Latents(z, (mean, log_var), posterior)
 

@@ -122,7 +122,11 @@ def showcase() -> dict[str, TrainConfig]:
         network="hierarchical", latent_dim=LATENT_DIM, width=24, dense_units=96, batch_size=32,
         scale_latents=(16, 8, 4), scale_blocks=(1, 1, 2),
     )  # fmt: skip
-    for dataset, rate, epochs in (("fashion_mnist", 2e-3, 18), ("cifar10", 8e-4, 20), ("mnist", 2e-3, 8)):
-        config = dataclasses.replace(scales, dataset=dataset, learning_rate=rate, epochs=epochs)
-        models[f"{dataset}-hierarchical"] = config
+    models |= {
+        "fashion_mnist-hierarchical": dataclasses.replace(scales, dataset="fashion_mnist", epochs=20),
+        "mnist-hierarchical": dataclasses.replace(scales, dataset="mnist", epochs=10),
+        "cifar10-hierarchical": dataclasses.replace(
+            scales, dataset="cifar10", epochs=25, learning_rate=2e-3, weight_decay=0.0
+        ),
+    }
     return models
