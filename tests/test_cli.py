@@ -335,6 +335,12 @@ def test_a_study_of_a_folder_without_classes(tmp_path, run, rng):
         (["encode", "no-such-run"], ["no-such-run", "train"]),
         (["export", "no-such-run"], ["no-such-run", "train"]),
         (["export", "x", "--format", "pickle"], ["pickle", "saved_model", "litert"]),
+        (["doctor"], ["SOURCE"]),
+        (["doctor", "no-such-run"], ["no-such-run", "`runs`", ".csv", ".npz"]),
+        (["doctor", "x" * 300], ["xxx", "no run and no file"]),
+        (["doctor", __file__], ["test_cli.py", ".csv", ".npz"]),
+        (["doctor", ROOT], ["config.json is missing", "no run"]),
+        (["doctor", "x", "--loss", "huber"], ["huber", "bce"]),
         (["train", "--colour", "blue"], ["--colour"]),
         (["train", "--data", "no/such/folder"], ["no/such/folder"]),
         (["train", "--dataset", "nosuchset"], ["nosuchset", "fashion_mnist"]),
@@ -360,6 +366,34 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, words, run, monk
     code, out, err = run(*arguments)
     assert code == 2 and out == "" and err.count("\n") == 1 and all(word in err for word in words), err
     assert not list(tmp_path.iterdir())  # nothing was started
+
+
+def test_doctor_examines_files_of_any_framework_together(run, tmp_path):
+    history, arrays = tmp_path / "history.csv", tmp_path / "arrays.npz"
+    history.write_text("epoch,loss,recon_loss,kld\n0,9,5,4\n1,7,3,nan\n")
+    np.savez(arrays, x=np.full((4, 8), 255.0))
+    code, out, err = run("doctor", history, arrays)
+    assert (code, err) == (0, "") and out.count("FAULT") == 2
+    assert (
+        "x goes from 255 to 255" in out and "it began in epoch 1, in kld; the epoch before had loss 9" in out
+    )
+    code, out, err = run("doctor", history, arrays, "--json")
+    assert [finding["name"] for finding in json.loads(out)["findings"]] == ["data range", "NaN"]
+    code, out, err = run("doctor", history, history)
+    assert code == 2 and out == "" and "two histories" in err
+
+
+def test_doctor_examines_a_run_with_its_weights_and_says_where_the_images_are_missing(trained, run, tmp_path):
+    models_dir, _, _ = trained
+    code, out, err = run("doctor", run_in(models_dir).name, "--models_dir", models_dir)
+    assert (code, err) == (0, "") and "prior and codes" in out.partition("checked: ")[2].partition("\n")[0]
+    shutil.copytree(run_in(models_dir), tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config["config"]["dataset"] = "./gone"
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    code, out, err = run("doctor", tmp_path / "run")
+    assert code == 0 and err.count("\n") == 1 and "only the history is examined" in err and "--data" in err
+    assert "not checked: prior and codes (needs z_mean, z_log_var)" in out
 
 
 @pytest.mark.slow
@@ -415,7 +449,7 @@ def test_dash_and_underscore_are_the_same_and_values_are_left_alone():
     assert (parsed.epochs, parsed.batch_size, parsed.latent_dim) == (50, 64, 64)
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "encode", "export", "study"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "encode", "export", "study", "doctor"])
 def test_help_describes_every_option_and_its_default(command, run):
     code, out, _ = run(command, "--help")
     assert code == 0 and "None" not in out and "SUPPRESS" not in out
