@@ -21,7 +21,17 @@ PROMISED = [
         "train",
         "evaluate",
     ),
-    *("evaluate", "Run", "load_run", "scorecard", "run_study", "InputError", "latent_space", *PACKAGES),
+    *(
+        "evaluate",
+        "Run",
+        "load_run",
+        "scorecard",
+        "run_study",
+        "tune",
+        "InputError",
+        "latent_space",
+        *PACKAGES,
+    ),
 ]
 
 

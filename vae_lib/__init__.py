@@ -31,6 +31,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "training.run": ["Run", "load_run"],
         "evaluation.scorecard": ["scorecard"],
         "study.runner": ["run_study"],
+        "apps.tuning": ["tune"],
         "utils.errors": ["InputError"],
         "utils.runtime": ["start_tensorflow"],
     },
