@@ -16,7 +16,7 @@ from PIL import Image
 
 from tools.execute_notebook import ROOT
 from vae_lib.cli import main, make_parser
-from vae_lib.cli.entry import telling_once
+from vae_lib.cli.entry import COMMANDS, telling_once
 from vae_lib.cli.sample import _labels
 from vae_lib.cli.study import _comparisons
 from vae_lib.config import TrainConfig
@@ -341,6 +341,17 @@ def test_a_study_of_a_folder_without_classes(tmp_path, run, rng):
         (["doctor", __file__], ["test_cli.py", ".csv", ".npz"]),
         (["doctor", ROOT], ["config.json is missing", "no run"]),
         (["doctor", "x", "--loss", "huber"], ["huber", "bce"]),
+        (["tune", "--dataset", "digits", "--trials", "0"], ["--trials", "received '0'"]),
+        (["tune", "--dataset", "digits", "--seeds", "1"], ["--seeds", "from 2", "received '1'"]),
+        (["tune", "--dataset", "digits", "--measure", "fid"], ["fid", "bits_per_dim"]),
+        (["tune", "--dataset", "digits", "--vary", "depth=1:4"], ["depth", "latent_dim"]),
+        (["tune", "--dataset", "digits", "--vary", "width"], ["NAME=LOW:HIGH", "width"]),
+        (["tune", "--dataset", "digits", "--vary", "width=9:4"], ["width", "9:4", "LOW:HIGH"]),
+        (["tune", "--dataset", "digits", "--likelihood", "bernoulli"], ["bits_per_dim", "--measure elbo"]),
+        (["tune", "--dataset", "digits", "--batch_size", "5000"], ["batch_size", "1457"]),
+        (["tune", "--data", "no/such/folder"], ["no/such/folder"]),
+        (["tune", "--dataset", "digits", "--name", "a/b"], ["name", "a/b"]),
+        (["tune", "--dataset", "digits", "--models_dir", f"{__file__}/x"], ["cannot write", "--models_dir"]),
         (["train", "--colour", "blue"], ["--colour"]),
         (["train", "--data", "no/such/folder"], ["no/such/folder"]),
         (["train", "--dataset", "nosuchset"], ["nosuchset", "fashion_mnist"]),
@@ -415,6 +426,36 @@ def test_export_writes_files_that_were_checked_against_the_model(trained, run, t
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow
+def test_tune_prints_trials_verdict_and_the_command_that_trains_the_choice(run, tmp_path):
+    words = [
+        "tune",
+        "--dataset",
+        "digits",
+        *QUICK,
+        "--network",
+        "mlp",
+        "--prior",
+        "normal",
+        "--n_train",
+        1024,
+    ]
+    words += ["--vary", "learning_rate=1e-6,0.01", "--trials", 3, "--seeds", 2, "--jobs", 1, "--name", "mine"]
+    words += ["--models_dir", tmp_path / "models", "--out", tmp_path / "out"]
+    code, out, err = run(*words)
+    assert code == 0 and err == "" and re.search(r"^found", out, re.MULTILINE)
+    assert {f"trial {number}:" for number in range(3)} <= set(re.findall(r"^trial \d:", out, re.MULTILINE))
+    assert (tmp_path / "out" / "mine" / "trials.png").exists()
+    command = re.search(r"^train it: python -m vae_lib (.*)$", out, re.MULTILINE)[1]
+    code, again, _ = run(*words)  # finds all done
+    assert code == 0 and again.splitlines()[0] == "3 of 3 trials have ended before"
+    assert again.splitlines()[1:] == out.splitlines()[3:]
+    options = make_parser().parse_args(shlex.split(command))
+    assert (options.network, options.latent_dim, options.n_train, options.epochs) == ("mlp", 2, 1024, 1)
+    code, _, err = run(*words, "--measure", "mse")
+    assert code == 2 and err.count("\n") == 1 and "another --name" in err
+
+
 def test_images_that_changed_since_the_training_are_not_scored_as_test_images(tmp_path, run):
     rng, places = np.random.default_rng(0), ["--models_dir", tmp_path / "models"]
     for images in (rng.integers(0, 256, (80, 8, 8, 1), "uint8") for _ in range(2)):
@@ -449,7 +490,7 @@ def test_dash_and_underscore_are_the_same_and_values_are_left_alone():
     assert (parsed.epochs, parsed.batch_size, parsed.latent_dim) == (50, 64, 64)
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "encode", "export", "study", "doctor"])
+@pytest.mark.parametrize("command", [module.__name__.rpartition(".")[2] for module in COMMANDS])
 def test_help_describes_every_option_and_its_default(command, run):
     code, out, _ = run(command, "--help")
     assert code == 0 and "None" not in out and "SUPPRESS" not in out

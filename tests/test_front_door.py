@@ -29,6 +29,7 @@ PROMISED = [
         "run_study",
         "InputError",
         "diagnose",
+        "tune",
         "latent_space",
         *PACKAGES,
     ),

@@ -32,6 +32,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "evaluation.scorecard": ["scorecard"],
         "study.runner": ["run_study"],
         "apps.diagnosis": ["diagnose"],
+        "apps.tuning": ["tune"],
         "utils.errors": ["InputError"],
         "utils.runtime": ["start_tensorflow"],
     },

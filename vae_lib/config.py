@@ -20,6 +20,8 @@ MIN_SIDE, MAX_SIDE, MAX_CHANNELS = 8, 256, 4  # of images, in pixels: what the n
 
 EXPORT_FORMATS = ("saved_model", "onnx", "litert")  # of `apps.export_model`
 
+MEASURES = ("bits_per_dim", "elbo", "mse", "psnr")  # of `apps.tune`
+
 STUDIES = ("smoke", "quick", "full")  # of `study.grids.comparisons`
 
 

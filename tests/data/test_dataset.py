@@ -68,6 +68,16 @@ def test_fingerprint_follows_every_content_and_nothing_else():
     assert small(name="other", source="there", class_names=("x", "y")).fingerprint() == base.fingerprint()
 
 
+def test_without_test_images_the_others_stay_and_it_is_another_data_set():
+    data = small()
+    part = data.without_test()
+    assert (
+        part.x_train is data.x_train and part.y_val is data.y_val and part.fingerprint() != data.fingerprint()
+    )
+    assert part.x_test.shape == (0, 9, 8, 1) and len(part.y_test) == 0 and part.describe()["n_test"] == 0
+    assert "test 0 images" in part.summary() and small(y_test=None).without_test().y_test is None
+
+
 def test_subset_keeps_the_first_of_everything():
     dataset = small(source="here").subset(n_train=4, n_test=100)
     assert [len(x) for x in (dataset.x_train, dataset.x_val, dataset.x_test)] == [4, 2, 3]

@@ -28,8 +28,6 @@ def add(commands) -> None:
 
 def study(options) -> int:
     """Run the command; return its exit code."""
-    from concurrent.futures.process import BrokenProcessPool
-
     comparisons = _comparisons(options)
     vl.start_tensorflow(1)  # as in the workers, so that a classifier trained here is one of theirs
     configs = vl.study.shard(vl.study.unique_configs(comparisons), *options.shard)
@@ -47,10 +45,7 @@ def study(options) -> int:
         ensure_writable(options.models_dir, "--models_dir")
     ensure_writable(out)
     settings = {"evaluation": vl.study.STUDY_EVALUATION, "progress": True, **dataclasses.asdict(paths)}
-    try:
-        table = vl.run_study(configs, n_jobs=options.jobs, **settings)
-    except BrokenProcessPool:
-        raise ChildProcessError("a worker was killed, perhaps for memory: --jobs 1 needs least") from None
+    table = vl.run_study(configs, n_jobs=options.jobs, **settings)
     if options.shard == (1, 1):
         print(vl.study.write_report(table, comparisons, out))
     else:

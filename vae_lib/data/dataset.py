@@ -186,6 +186,12 @@ class ImageDataset:
         same = all(len(changes[f"x_{part}"]) == len(getattr(self, f"x_{part}")) for part in PARTS)
         return self if same else replace(self, **changes)
 
+    def without_test(self) -> "ImageDataset":
+        """Return the training and validation images alone, for choices that must not see the test images."""
+        keys = [f"{field}_test" for field in (*_FIELDS, "files")]
+        none = {key: None if getattr(self, key) is None else getattr(self, key)[:0] for key in keys}
+        return replace(self, pixels_sha256=None, **none)
+
 
 def from_arrays(
     x_train: np.ndarray,

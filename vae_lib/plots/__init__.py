@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         ],
         "save": ["save_figure", "save_animation"],
         "sliders": ["explore"],
+        "tuning": ["plot_trials", "plot_importances"],
         "style": ["figure_style", "new_figure", "palette"],
     },
 )

@@ -12,7 +12,8 @@ import math
 import statistics
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import joblib
@@ -115,15 +116,26 @@ def run_study(
     done = _find_complete(configs, paths, evaluation)
     left = [config for config in configs if config not in done]
     calls = (joblib.delayed(_run_named)(config, paths, evaluation) for config in left)
+    bar = {"total": len(configs), "initial": len(done), "unit": "run", "disable": not (progress and left)}
+    if not sys.stderr.isatty():  # a line a run, for a log
+        bar["bar_format"] = "{n_fmt} of {total_fmt} runs, {remaining} left\n"
+    done |= tqdm(in_parallel(calls, n_jobs), **bar)
+    return results_table(row for config in configs for row in done[config])
+
+
+def in_parallel(calls: Iterable, n_jobs: int) -> Iterator:
+    """Yield what delayed calls return, the first to finish first, on the backend of joblib that is chosen.
+
+    Raises:
+        ChildProcessError: If a worker process was killed.
+    """
     with warnings.catch_warnings():
         # joblib renews a worker whose memory has grown, as that of TensorFlow does; nothing is lost by it
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
-        finished = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
-        bar = {"total": len(configs), "initial": len(done), "unit": "run", "disable": not (progress and left)}
-        if not sys.stderr.isatty():  # a line a run, for a log
-            bar["bar_format"] = "{n_fmt} of {total_fmt} runs, {remaining} left\n"
-        done |= tqdm(finished, **bar)
-    return results_table(row for config in configs for row in done[config])
+        try:
+            yield from joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
+        except BrokenProcessPool:
+            raise ChildProcessError("a worker was killed, perhaps for memory: --jobs 1 needs least") from None
 
 
 def _find_complete(

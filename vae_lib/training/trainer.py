@@ -334,7 +334,8 @@ class TrainingLoop:
         scores = {"best_epoch": int(history["val_loss"].idxmin()) + 1, "parameters": vae.count_params()}
         for part in ("val", "test"):
             x, y = self.data.images_and_labels(part)
-            for name, score in evaluate(vae, x, y if self.config.conditional else None).items():
+            scored = evaluate(vae, x, y if self.config.conditional else None) if len(x) else {}
+            for name, score in scored.items():
                 scores[f"{name}_{part}"] = score
         write_json(directory / "metrics.json", {"status": "finished", **scores})
 
