@@ -381,6 +381,17 @@ def test_export_writes_files_that_were_checked_against_the_model(trained, run, t
     assert not (tmp_path / "other").exists()
 
 
+def test_explorer_writes_one_page_and_refuses_another_kind_of_file_at_once(trained, run, tmp_path):
+    models_dir, _, _ = trained
+    words = ["explorer", run_in(models_dir), "--out"]
+    code, out, err = run(*words, tmp_path / "page.html")
+    assert code == 0 and err == "" and [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    assert out.startswith(f"{tmp_path / 'page.html'}: 0.") and "MB" in out
+    code, out, err = run(*words, tmp_path / "folder")
+    assert code == 2 and out == "" and err.count("\n") == 1 and "must end in .html; received" in err
+    assert not (tmp_path / "folder").exists()
+
+
 def test_images_that_changed_since_the_training_are_not_scored_as_test_images(tmp_path, run):
     rng, places = np.random.default_rng(0), ["--models_dir", tmp_path / "models"]
     for images in (rng.integers(0, 256, (80, 8, 8, 1), "uint8") for _ in range(2)):
@@ -415,7 +426,7 @@ def test_dash_and_underscore_are_the_same_and_values_are_left_alone():
     assert (parsed.epochs, parsed.batch_size, parsed.latent_dim) == (50, 64, 64)
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "encode", "export", "study"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "encode", "export", "explorer", "study"])
 def test_help_describes_every_option_and_its_default(command, run):
     code, out, _ = run(command, "--help")
     assert code == 0 and "None" not in out and "SUPPRESS" not in out
