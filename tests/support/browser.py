@@ -28,7 +28,7 @@ class Browser:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.session}/{path}".rstrip("/"), data)
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             raise AssertionError(json.load(error)["value"]["message"]) from None
@@ -97,7 +97,7 @@ def browser():
             session = Browser(address).send("", {"capabilities": {"alwaysMatch": wanted}})
             yield Browser(f"{address}/{session['sessionId']}")
             request = urllib.request.Request(f"{address}/{session['sessionId']}", method="DELETE")
-            urllib.request.urlopen(request, timeout=60).close()
+            urllib.request.urlopen(request, timeout=120).close()
         finally:
             driver.terminate()
             driver.wait()

@@ -21,8 +21,8 @@ def explore(chromium, tmp_path):
     def explore(vae, classes=("a", "b", "c"), n=24, **window):
         rng = np.random.default_rng(0)
         x = rng.integers(0, 256, (2 * n, *vae.image_shape), dtype="uint8")
-        y = np.arange(2 * n) % len(classes)
-        data = from_arrays(x[n:], y[n:], x[:n], y[:n], name="own", class_names=classes)
+        labels = np.arange(n) % len(classes) if classes else None
+        data = from_arrays(x[n:], labels, x[:n], labels, name="own", class_names=classes)
         write_explorer(vae, tmp_path / "page.html", data)
         chromium.messages(), chromium.messages("performance")  # of the page before
         chromium.open(tmp_path / "page.html", **window)

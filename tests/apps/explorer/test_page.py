@@ -222,11 +222,10 @@ def test_it_fits_the_window_and_is_legible_in_light_and_dark(explore, width, dar
         assert (max(ink, ground) + 0.05) / (min(ink, ground) + 0.05) >= 4.5, part
 
 
-def test_a_model_of_one_latent_has_no_plane(explore):
-    page, _ = explore(VAE((8, 8, 1), **SIZES | {"latent_dim": 1}))
-    assert page.run(
-        "return [element('plane-section').hidden, document.querySelectorAll('#sliders label').length]"
-    ) == [
+def test_a_model_of_one_latent_has_no_plane_and_images_without_labels_no_classes(explore):
+    page, _ = explore(VAE((8, 8, 1), **SIZES | {"latent_dim": 1}), classes=())
+    assert page.run("return [nameOf(3), element('classes').hidden]") == ["test image 4", True]
+    assert page.run("return [element('plane-section').hidden, element('sliders').children.length]") == [
         True,
         1,
     ]

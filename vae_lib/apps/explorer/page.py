@@ -77,11 +77,8 @@ def write_explorer(run_or_vae: Run | VAE, path: Path | str, data: ImageDataset) 
 
 
 def _page(content: dict) -> str:
-    parts = {
-        path.name: path.read_text(encoding="utf-8") for path in files(__package__).iterdir() if path.is_file()
-    }
-    style, script = "\n" + parts["page.css"], "\n" + parts["decoder.js"] + parts["page.js"]
-    return Template(parts["page.html"]).substitute(
+    style, script = "\n" + _part("page.css"), "\n" + _part("decoder.js") + _part("page.js")
+    return Template(_part("page.html")).substitute(
         title=html.escape(content["title"]),
         policy=f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
         "base-uri 'none'; form-action 'none'",
@@ -89,6 +86,10 @@ def _page(content: dict) -> str:
         script=script,
         data=json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
     )
+
+
+def _part(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:
