@@ -2,13 +2,14 @@
 # make test       the same environment, lint, and all tests
 # make test-fast  the tests that are not marked slow, at most 3 minutes
 # make lint       ruff and the import contracts
-# make report     the committed notebook as one HTML file, nothing executed
+# make report     the committed notebook as one HTML file, nothing executed; beside it, pages that run a decoder
 # make notebook   execute the committed notebook in place, for a commit
 # make clean      remove environment and build folder
 PYTHON ?= python3
 REQUIREMENTS ?= requirements.txt
 VENV ?= .venv
 OUT ?= build
+EXPLORERS ?= fashion_mnist-z2 fashion_mnist-conditional
 NOTEBOOK = VAE_Image_Generation_Comparative_Study.ipynb
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
@@ -29,6 +30,10 @@ study: $(VENV)/.study
 
 report: $(VENV)/.study
 	@$(BIN)/python -m tools.html_report $(NOTEBOOK) --out $(OUT)/committed
+	@for run in $(EXPLORERS); do \
+		$(BIN)/python -m vae_lib explorer models/showcase/$$run --out $(OUT)/committed/explorer-$$run.html || \
+			echo "the explorer of $$run is left out" >&2; \
+	done
 
 notebook: $(VENV)/.test
 	@$(BIN)/python -m tools.execute_notebook

@@ -456,6 +456,17 @@ def test_tune_prints_trials_verdict_and_the_command_that_trains_the_choice(run, 
     assert code == 2 and err.count("\n") == 1 and "another --name" in err
 
 
+def test_explorer_writes_one_page_and_refuses_another_kind_of_file_at_once(trained, run, tmp_path):
+    models_dir, _, _ = trained
+    words = ["explorer", run_in(models_dir), "--out"]
+    code, out, err = run(*words, tmp_path / "page.html")
+    assert code == 0 and err == "" and [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    assert out.startswith(f"{tmp_path / 'page.html'}: 0.") and "MB" in out
+    code, out, err = run(*words, tmp_path / "folder")
+    assert code == 2 and out == "" and err.count("\n") == 1 and "must end in .html; received" in err
+    assert not (tmp_path / "folder").exists()
+
+
 def test_images_that_changed_since_the_training_are_not_scored_as_test_images(tmp_path, run):
     rng, places = np.random.default_rng(0), ["--models_dir", tmp_path / "models"]
     for images in (rng.integers(0, 256, (80, 8, 8, 1), "uint8") for _ in range(2)):

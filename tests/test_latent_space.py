@@ -10,6 +10,7 @@ from vae_lib.latent_space import (
     embed_tsne,
     fit_mixture_prior,
     interpolate,
+    principal_plane,
     prior_quantile_grid,
     traverse,
 )
@@ -23,6 +24,15 @@ def test_pca_finds_the_plane_the_codes_lie_in(rng):
     assert explained.sum() == pytest.approx(1.0) and explained[0] > explained[1]
     distances = np.linalg.norm(coordinates[:, None] - coordinates, axis=-1)
     np.testing.assert_allclose(distances, np.linalg.norm(plane[:, None] - plane, axis=-1), atol=1e-8)
+
+
+def test_the_principal_plane_holds_the_coordinates_of_pca(rng):
+    codes = rng.standard_normal((50, 6)) * [4.0, 3.0, 1.0, 0.5, 0.5, 0.5] + 7.0
+    origin, axes, shares = principal_plane(codes)
+    coordinates, explained = embed_pca(codes)
+    np.testing.assert_allclose((codes - origin) @ axes.T, coordinates, atol=1e-8)
+    np.testing.assert_allclose(axes @ axes.T, np.eye(2), atol=1e-12)
+    np.testing.assert_array_equal(shares, explained)
 
 
 def test_tsne_keeps_groups_apart_and_depends_only_on_the_seed(rng):

@@ -21,8 +21,25 @@ def embed_pca(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         Coordinates (n, 2) and the share of the variance that each axis explains (2,).
     """
-    pca = PCA(n_components=2, svd_solver="full").fit(codes)
+    pca = _fit_pca(codes)
     return pca.transform(codes), pca.explained_variance_ratio_
+
+
+def principal_plane(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the plane of `embed_pca`: its origin is the mean of the codes.
+
+    Args:
+        codes: Shape (n, latent_dim), n and latent_dim at least 2.
+
+    Returns:
+        Origin (latent_dim,), unit axes (2, latent_dim), the share of the variance that each explains (2,).
+    """
+    pca = _fit_pca(codes)
+    return pca.mean_, pca.components_, pca.explained_variance_ratio_
+
+
+def _fit_pca(codes: np.ndarray) -> PCA:
+    return PCA(n_components=2, svd_solver="full").fit(codes)
 
 
 def embed_tsne(codes: np.ndarray, perplexity: float = 30.0, seed: int = 0) -> np.ndarray:

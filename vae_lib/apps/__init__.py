@@ -1,4 +1,4 @@
-"""What is made of trained models: files for other programs, a diagnosis, and a search for settings."""
+"""What is made of trained models: files and a page for others, a diagnosis, and a search for settings."""
 
 import lazy_loader as lazy
 
@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submodules=["diagnosis"],
     submod_attrs={
         "export": ["export_model"],
+        "explorer.page": ["write_explorer"],
         "diagnosis": ["diagnose", "Diagnosis", "Finding"],
         "tuning": ["tune", "Tuning"],
         "search_space": ["SPACE"],

@@ -64,12 +64,18 @@ def get_format(name: str, policy: str = "float32") -> Format:
         raise InputError(f"format must be one of {', '.join(FORMATS)}; received {name!r}")
     kind = FORMATS[name]
     require(f"format {name}", "export", *kind.packages)
-    if kind.only_float32 and policy != "float32":
-        raise InputError(
-            f"format {name} holds models of dtype policy float32; received {policy}: set the model's weights "
-            "in one that is made with dtype='float32'"
-        )
+    if kind.only_float32:
+        check_policy(f"format {name}", policy)
     return kind
+
+
+def check_policy(name: str, policy: str) -> None:
+    """Raise InputError if what is called `name` would hold a model of another dtype policy than float32."""
+    if policy != "float32":
+        raise InputError(
+            f"{name} holds models of dtype policy float32; received {policy}: set the model's weights in one "
+            "that is made with dtype='float32'"
+        )
 
 
 def _write_saved_model(part: Part, path: Path) -> None:
