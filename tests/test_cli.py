@@ -29,6 +29,8 @@ from vae_lib.utils.errors import InputError
 
 QUICK = ["--epochs", "1", "--latent-dim", "2", "--width", "4", "--dense_units=16", "--batch-size", "256"]
 
+SHOWN = ROOT / "models" / "showcase" / "mnist-z2"
+
 
 def run_alone(*arguments):
     """Run the command in a process of its own; return exit code, output and errors."""
@@ -234,7 +236,7 @@ def test_without_its_own_images_a_run_scores_all_but_typicality_and_percentile(
     code, _, err = run(*words, "--run_data", new_images)
     assert code == 2 and err.count("\n") == 1 and "new" in err and not list((tmp_path / "out").iterdir())
     code, out, err = run(*words, "--run_data", "digits")
-    assert code == 0 and "without" not in out and (folder / "reference.npz").exists(), err
+    assert code == 0 and "without typicality" not in out and (folder / "reference.npz").exists(), err
 
 
 def test_reconstruct_writes_a_file_for_each_image_and_which_is_whose(trained, run, new_images, tmp_path):
@@ -254,7 +256,7 @@ def test_reconstruct_writes_a_file_for_each_image_and_which_is_whose(trained, ru
 def test_encode_new_writes_the_codes_of_other_images(trained, run, new_images, tmp_path):
     words = ("--data", new_images, "--out", tmp_path / "out", "--data_dir", tmp_path / "data")
     code, _, err = run("encode", run_in(trained[0]), *words)
-    assert code == 2 and "`encode --new` take other images" in err and err.count("\n") == 1
+    assert code == 2 and "with --new, other images are encoded" in err and err.count("\n") == 1
     code, _, err = run("encode", run_in(trained[0]), *words, "--new")
     assert (code, err) == (0, "")
     codes, table = np.load(tmp_path / "out" / "codes.npz"), pd.read_csv(tmp_path / "out" / "codes.csv")
@@ -462,6 +464,8 @@ def test_a_study_of_a_folder_without_classes(tmp_path, run, rng):
         (["score", "x"], ["required", "--data"]),
         (["score", "x", "--data", ""], ["--data", "must not be empty"]),
         (["score", "no-such-run", "--data", "digits"], ["no-such-run", "train"]),
+        (["score", SHOWN, "--data", "no/such/folder"], ["no/such/folder", "check the spelling"]),
+        (["reconstruct", SHOWN, "--data", __file__], ["test_cli.py", "not read"]),
         (["reconstruct", "no-such-run", "--data", "digits"], ["no-such-run", "train"]),
         (["encode", "x", "--new"], ["--new needs --data"]),
         (["ood"], ["required", "RUN"]),

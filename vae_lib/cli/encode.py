@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import vae_lib as vl
-from vae_lib.cli.inputs import MOVED, find_run, new_images, run_and_images
+from vae_lib.cli.inputs import MOVED, find_run, images_of, new_images
 from vae_lib.cli.parser import add_command, flag
 from vae_lib.utils.errors import InputError
 from vae_lib.utils.files import ensure_writable
@@ -24,7 +24,15 @@ def encode(options) -> int:
     """Run the command; return its exit code."""
     if options.new:
         return _encode_new(options)
-    run, data, out = run_and_images(options)
+    run = find_run(options)
+    try:
+        data = images_of(run, options)
+    except InputError as error:
+        raise InputError(
+            f"{error}; with --new, other images are encoded" if options.data else error
+        ) from None
+    vl.start_tensorflow()
+    out = options.out or Path("images") / run.name
     counts = vl.evaluation.write_codes(run, data, out)
     print(f"codes of {counts} images of {data.source}: {out / 'codes.npz'} and codes.csv")
     return 0
@@ -35,8 +43,8 @@ def _encode_new(options) -> int:
         raise InputError("--new needs --data PATH: the images to encode")
     run = find_run(options)
     out = options.out or Path("images") / run.name / "new"
-    ensure_writable(out)
     images = new_images(run, options)
+    ensure_writable(out)
     vl.start_tensorflow()
     vl.evaluation.write_new_codes(run, images, out)
     print(f"codes: {out / 'codes.npz'} and codes.csv")

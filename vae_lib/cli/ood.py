@@ -38,8 +38,8 @@ def ood(options) -> int:
     """Run the command; return its exit code."""
     runs = [find_run(options, name) for name in options.runs]
     out = options.out or Path("images") / runs[0].name / "ood"
-    ensure_writable(out)
     data = images_of(runs[0], options)
+    ensure_writable(out)
     vl.start_tensorflow()
     against = options.against and [spelling(name, is_data=True) for name in options.against]
     settings = {"n_images": options.num_images, "iwae_k": options.iwae, "data_dir": options.data_dir}

@@ -20,8 +20,8 @@ def reconstruct(options) -> int:
     """Run the command; return its exit code."""
     run = find_run(options)
     out = options.out or Path("images") / run.name / "reconstructions"
-    ensure_writable(out)
     images = new_images(run, options)
+    ensure_writable(out)
     vl.start_tensorflow()
     table = vl.evaluation.write_reconstructions(run, images, out, options.num_samples)
     print(f"{len(table):,} reconstructions, {table['psnr'].mean():.1f} dB on average: {out}")

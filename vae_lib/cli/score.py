@@ -34,8 +34,8 @@ def score(options) -> int:
     """Run the command; return its exit code."""
     run = find_run(options)
     out = options.out or Path("images") / run.name / "score"
-    ensure_writable(out)
     images = new_images(run, options)
+    ensure_writable(out)
     reference = _reference(run, options)
     vl.start_tensorflow()
     table = vl.evaluation.write_scores(run, images, out, options.num_samples, reference)

@@ -153,9 +153,7 @@ def _check(runs: list[Run], data: ImageDataset, n_images: int, iwae_k: int) -> N
     configs = {dataclasses.replace(run.config, seed=0) for run in runs}
     if len(configs) > 1 or len({run.config.seed for run in runs}) < len(runs):
         names = ", ".join(run.name for run in runs)
-        raise InputError(
-            f"runs must differ in their seed, and in it alone, for an interval; received {names}"
-        )
+        raise InputError(f"runs must differ in their seed, and in nothing else; received {names}")
     for run in runs:
         run.check_data(data)
 

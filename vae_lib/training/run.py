@@ -181,7 +181,7 @@ class Run:
             raise InputError(
                 f"the images of {self.config.dataset!r} ({data.source}) are not those that {self.name} was "
                 f"trained on ({self.data['source']}): restore those, say where they are with {option} PATH, "
-                "or train again; `score`, `reconstruct` and `encode --new` take other images"
+                "or train again"
             )
 
     def sample(
