@@ -165,6 +165,7 @@ def test_scales_without_latents_are_passed_through_and_too_many_are_refused():
         VAE((8, 8, 1), network="hierarchical")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"num_classes": 3}, {"scale_latents": (2,)}])
 def test_the_elbo_by_scale_ends_with_the_elbo_and_coarse_ones_do_not_see_finer_posteriors(options):
     vae, x = trained((16, 16, 1), **options), images((16, 16, 1))
