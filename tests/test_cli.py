@@ -20,6 +20,7 @@ from vae_lib.cli.entry import COMMANDS, telling_once
 from vae_lib.cli.sample import _labels
 from vae_lib.cli.study import _comparisons
 from vae_lib.config import TrainConfig
+from vae_lib.data.image_list import load_image_list
 from vae_lib.data.loading import load_dataset
 from vae_lib.evaluation.report import write_report
 from vae_lib.training.run import load_run, lock_run
@@ -27,6 +28,8 @@ from vae_lib.training.trainer import train
 from vae_lib.utils.errors import InputError
 
 QUICK = ["--epochs", "1", "--latent-dim", "2", "--width", "4", "--dense_units=16", "--batch-size", "256"]
+
+SHOWN = ROOT / "models" / "showcase" / "mnist-z2"
 
 
 def run_alone(*arguments):
@@ -165,6 +168,111 @@ def test_encode_writes_the_codes_of_all_images_with_their_labels(trained, run, t
     assert np.array_equal(of_test.label, data.y_test)
     z_mean, _ = load_run(run_in(models_dir)).model().encode(data.x_test)
     np.testing.assert_allclose(codes["z_mean_test"], z_mean, rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture
+def new_images(tmp_path, rng):
+    """A folder of six images of several sizes and modes, in places that would be parts of a data set."""
+    for i, (shape, place) in enumerate(
+        zip(2 * [(8, 8), (30, 20), (9, 9, 3)], 3 * ["test", "b"], strict=True)
+    ):
+        pixels = Image.fromarray(rng.integers(0, 256, shape, dtype="uint8"))
+        (tmp_path / "new" / place).mkdir(parents=True, exist_ok=True)
+        pixels.save(tmp_path / "new" / place / f"{i}.png")
+    return tmp_path / "new"
+
+
+NEW_FILES = ["b/1.png", "b/3.png", "b/5.png", "test/0.png", "test/2.png", "test/4.png"]
+
+
+def test_score_writes_a_row_a_file_and_a_contact_sheet(trained, run, new_images, tmp_path):
+    models_dir, out = trained[0], tmp_path / "out"
+    words = ("score", run_in(models_dir), "--data", new_images, "--out", out, "--data_dir", tmp_path / "data")
+    code, said, err = run(*words)
+    assert (code, err) == (0, ""), err
+    assert "6 images: image folder new, 4 of 6 images resized to 8x8, colour converted to grey" in said
+    assert "scoring the test images of" in said and "than all 179 test images of" in said
+    table = pd.read_csv(out / "scores.csv")
+    assert table["file"].tolist() == NEW_FILES
+    columns = ["bits_per_dim", "elbo", "rate", "distortion", "psnr", "typicality", "percentile"]
+    assert list(table.columns) == ["file", *columns] and np.isfinite(table[columns]).all(axis=None)
+    np.testing.assert_allclose(table["elbo"], -table["rate"] - table["distortion"], rtol=1e-4)
+    assert {path.name for path in out.iterdir()} == {"scores.csv", "contact_sheet.png", "contact_sheet.svg"}
+    before = (out / "scores.csv").read_bytes()
+    code, said, _ = run(*words)
+    assert code == 0 and "scoring the test" not in said and (out / "scores.csv").read_bytes() == before
+
+
+def test_the_percentile_of_the_run_s_own_test_images_is_spread_evenly(trained, run, tmp_path):
+    code, _, err = run("score", run_in(trained[0]), "--data", "digits", "--out", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "scores.csv")
+    assert code == 0 and len(table) == 179 and table["file"][178] == "x_test[178]", err
+    np.testing.assert_allclose(np.sort(table["percentile"]), 100 * np.arange(179) / 179, atol=1e-3)
+
+
+def test_without_its_own_images_a_run_scores_all_but_typicality_and_percentile(
+    trained, run, new_images, tmp_path
+):
+    folder = tmp_path / "run"
+    shutil.copytree(run_in(trained[0]), folder)
+    (folder / "reference.npz").unlink(missing_ok=True)
+    description = json.loads((folder / "config.json").read_text())
+    description["config"]["dataset"] = "/no/such/folder"
+    (folder / "config.json").write_text(json.dumps(description))
+    words = (
+        "score",
+        folder,
+        "--data",
+        new_images,
+        "--out",
+        tmp_path / "out",
+        "--data_dir",
+        tmp_path / "data",
+    )
+    code, out, _ = run(*words)
+    assert code == 0 and "without typicality and percentile" in out and "--run_data PATH finds them" in out
+    assert list(pd.read_csv(tmp_path / "out" / "scores.csv"))[-1] == "psnr"
+    shutil.rmtree(tmp_path / "out")
+    code, _, err = run(*words, "--run_data", new_images)
+    assert code == 2 and err.count("\n") == 1 and "new" in err and not list((tmp_path / "out").iterdir())
+    code, out, err = run(*words, "--run_data", "digits")
+    assert code == 0 and "without typicality" not in out and (folder / "reference.npz").exists(), err
+
+
+def test_reconstruct_writes_a_file_for_each_image_and_which_is_whose(trained, run, new_images, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "reconstruction_0007.png").write_text("of an earlier call")
+    words = ("--data", new_images, "--out", tmp_path / "out", "--data_dir", tmp_path / "data")
+    code, out, err = run("reconstruct", run_in(trained[0]), *words)
+    assert (code, err) == (0, "") and "6 reconstructions, " in out
+    table = pd.read_csv(tmp_path / "out" / "reconstructions.csv")
+    assert table["file"].tolist() == NEW_FILES and not (tmp_path / "out/reconstruction_0007.png").exists()
+    again = [np.asarray(Image.open(tmp_path / "out" / name)) for name in table["reconstruction"]]
+    images = load_image_list(new_images, (8, 8, 1), tmp_path / "data").x
+    expected = load_run(run_in(trained[0])).model().reconstruct(images)
+    assert np.abs(np.stack(again).astype(int) - expected[..., 0]).max() <= 1
+
+
+def test_encode_new_writes_the_codes_of_other_images(trained, run, new_images, tmp_path):
+    words = ("--data", new_images, "--out", tmp_path / "out", "--data_dir", tmp_path / "data")
+    code, _, err = run("encode", run_in(trained[0]), *words)
+    assert code == 2 and "with --new, other images are encoded" in err and err.count("\n") == 1
+    code, _, err = run("encode", run_in(trained[0]), *words, "--new")
+    assert (code, err) == (0, "")
+    codes, table = np.load(tmp_path / "out" / "codes.npz"), pd.read_csv(tmp_path / "out" / "codes.csv")
+    assert codes["files"].tolist() == table["file"].tolist() == NEW_FILES
+    np.testing.assert_allclose(table[["z_mean_0", "z_mean_1"]], codes["z_mean"], rtol=1e-4, atol=1e-6)
+    code, _, err = run("encode", run_in(trained[0]), "--new", "--out", tmp_path / "none")
+    assert code == 2 and "--new needs --data" in err and not (tmp_path / "none").exists()
+
+
+def test_ood_prints_a_table_and_writes_it(trained, run, new_images, tmp_path):
+    words = ("--num_images", 30, "--iwae", 0, "--out", tmp_path / "out", "--data_dir", tmp_path / "data")
+    code, out, err = run("ood", run_in(trained[0]), *words, "--against", "noise", new_images)
+    assert (code, err) == (0, "") and "uniform noise" in out and "95 % interval over images" in out
+    table = pd.read_csv(tmp_path / "out" / "ood.csv")
+    assert table["n_outside"].tolist() == 6 * [30] + 6 * [6] and "iwae" not in set(table["score"])
+    assert (tmp_path / "out" / "ood.png").exists()
 
 
 def test_a_run_that_was_finished_before_says_so(trained, run):
@@ -370,6 +478,17 @@ def test_a_study_of_a_folder_without_classes(tmp_path, run, rng):
         (["study", "--dataset", "digits", "--models_dir", f"{__file__}/x"], ["cannot write", "--models_dir"]),
         (["evaluate", "x", "--num_samples", "0"], ["num_samples", "0"]),
         (["sample", "x", "--temperature", "-1"], ["temperature", "-1"]),
+        (["score", "x"], ["required", "--data"]),
+        (["score", "x", "--data", ""], ["--data", "must not be empty"]),
+        (["score", "no-such-run", "--data", "digits"], ["no-such-run", "train"]),
+        (["score", SHOWN, "--data", "no/such/folder"], ["no/such/folder", "check the spelling"]),
+        (["reconstruct", SHOWN, "--data", __file__], ["test_cli.py", "not read"]),
+        (["reconstruct", "no-such-run", "--data", "digits"], ["no-such-run", "train"]),
+        (["encode", "x", "--new"], ["--new needs --data"]),
+        (["ood"], ["required", "RUN"]),
+        (["ood", "no-such-run"], ["no-such-run", "train"]),
+        (["ood", "x", "--num_images", "0"], ["num_images", "0"]),
+        (["ood", "x", "--iwae", "-1"], ["iwae", "-1"]),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, words, run, monkeypatch, tmp_path):

@@ -163,3 +163,30 @@ def test_scales_without_latents_are_passed_through_and_too_many_are_refused():
         small_vae((8, 8, 1), scale_latents=(5, 5))
     with pytest.raises(InputError, match="HierarchicalVAE"):
         VAE((8, 8, 1), network="hierarchical")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{"num_classes": 3}, {"scale_latents": (2,)}])
+def test_the_elbo_by_scale_ends_with_the_elbo_and_coarse_ones_do_not_see_finer_posteriors(options):
+    vae, x = trained((16, 16, 1), **options), images((16, 16, 1))
+    y = np.arange(6) % 3 if options.get("num_classes") else None
+    before = vae.elbo_by_scale(x, y, seed=3)
+    names = list(before)
+    assert names == [name.removeprefix("rate_") for name in vae.rate_names]
+    np.testing.assert_allclose(before[names[-1]], vae.elbo_terms(x, y, seed=3)["elbo"], rtol=1e-5)
+    finest = vae.blocks[-1].offset_net.trainable_variables[-1]
+    finest.assign(finest + 1.0)
+    after = vae.elbo_by_scale(x, y, seed=3)
+    for name in names[:-1]:
+        np.testing.assert_array_equal(after[name], before[name])
+    assert np.abs(after[names[-1]] - before[names[-1]]).min() > 0.1
+
+
+def test_where_finer_posteriors_are_the_priors_every_elbo_by_scale_is_the_whole():
+    vae, x = small_vae((16, 16, 1)), images((16, 16, 1))
+    for block in vae.blocks:
+        for variable in block.offset_net.trainable_variables:
+            variable.assign(0.0 * variable)
+    bounds = vae.elbo_by_scale(x)
+    for bound in bounds.values():
+        np.testing.assert_allclose(bound, vae.elbo_terms(x)["elbo"], rtol=1e-4)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from tests.support.figures import images, ticks, title
+from tests.support.figures import images, texts, ticks, title
 from vae_lib.plots import image_grids
 from vae_lib.plots.save import save_figure
 
@@ -151,3 +151,19 @@ def test_names_with_dollars_are_drawn_as_they_are(tmp_path):
     assert ticks(figure.axes[0], "y") == names
     save_figure(figure, "grid", directory=tmp_path)  # drawing them as formulas would fail
     assert "$0-$10" in (tmp_path / "grid.svg").read_text(encoding="utf-8")
+
+
+def test_a_contact_sheet_shows_both_ends_above_their_reconstructions():
+    x = np.arange(0, 250, 50, dtype="uint8").reshape(5, 1, 1, 1).repeat(8, 1).repeat(8, 2)
+    figure = image_grids.contact_sheet(x, x + 5, list("abcde"), n=2, title="five")
+    rows = [
+        "most likely",
+        "reconstruction\n(mean of p(x|z))",
+        "least likely",
+        "reconstruction\n(mean of p(x|z))",
+    ]
+    assert ticks(figure.axes[0], "y") == rows
+    assert [text for text in texts(figure.axes[0]) if len(text) == 1] == list("abde")
+    assert set(np.unique(canvas(figure))) == {0, 50, 5, 55, 150, 200, 155, 205, 255}  # and not 100
+    single = image_grids.contact_sheet(x[:1], x[:1], ["a"], n=2, title="one")
+    assert ticks(single.axes[0], "y")[0] == "the image"

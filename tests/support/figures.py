@@ -14,6 +14,7 @@ from matplotlib.text import Text
 from vae_lib.plots import embeddings, image_grids
 from vae_lib.plots.curves import plot_loss_curves, plot_metric, plot_rate_distortion
 from vae_lib.plots.latents import plot_factor_matrix, plot_rate_per_dim
+from vae_lib.plots.novelty import plot_novelty
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,6 +50,18 @@ def embedding(n: int = 60) -> tuple[np.ndarray, np.ndarray]:
     return np.random.default_rng(0).normal(size=(n, 2)) + 8 * labels[:, None], labels
 
 
+def novelty() -> tuple[dict[str, np.ndarray], pd.DataFrame]:
+    """Bounds of a model's own images and of two other sets, and the AUROCs of two scores."""
+    rng = np.random.default_rng(0)
+    costs = {name: rng.gamma(5, size, 50) for name, size in (("own", 1), ("simple", 0.5), ("noise", 400))}
+    pairs = itertools.product(("simple", "noise"), ("ELBO", "PNG alone"))
+    rows = [
+        {"outside": name, "score": score, "auroc": 0.2 * i + 0.1, "half_width": 0.01 * i, "over": "images"}
+        for i, (name, score) in enumerate(pairs)
+    ]
+    return costs, pd.DataFrame(rows)
+
+
 def organisation() -> plt.Figure:
     points, labels = embedding()
     tsne = {10: points, 40: -points}
@@ -58,6 +71,10 @@ def organisation() -> plt.Figure:
 FIGURES = {
     "image_grid": lambda: image_grids.image_grid(images(7, 9, 5, 3), n_cols=3, title="noise"),
     "reconstruction": lambda: image_grids.reconstruction_grid(images(3, 8, 8, 1), images(3, 8, 8, 1)),
+    "contact_sheet": lambda: image_grids.contact_sheet(
+        images(5, 8, 8, 1), images(5, 8, 8, 1), list("abcde"), n=3, title="contact sheet"
+    ),
+    "novelty": lambda: plot_novelty(*novelty()),
     "sample": lambda: image_grids.sample_grid(images(4, 8, 8, 1), kind="decoder mean"),
     "interpolation": lambda: image_grids.interpolation_grid(images(2, 5, 8, 8, 1)),
     "manifold": lambda: image_grids.manifold_grid(images(3, 3, 8, 8, 1), (0.01, 0.5, 0.99)),

@@ -7,13 +7,32 @@ import sys
 import warnings
 
 import vae_lib as vl
-from vae_lib.cli import doctor, encode, evaluate, explorer, export, runs, sample, study, train, tune
+from vae_lib.cli import (
+    doctor,
+    encode,
+    evaluate,
+    explorer,
+    export,
+    ood,
+    reconstruct,
+    runs,
+    sample,
+    score,
+    study,
+    train,
+    tune,
+)
 from vae_lib.cli.parser import Parser, underscored
 from vae_lib.utils.errors import DivergenceError, InputError
 from vae_lib.utils.signals import Terminated
 
-# As `--help` lists them.
-COMMANDS = (train, evaluate, sample, encode, export, explorer, study, tune, doctor, runs)
+# As `--help` lists them: a model, new images, other programs, many models.
+COMMANDS = (
+    *(train, evaluate, sample, encode, reconstruct),
+    *(score, ood, doctor),
+    *(export, explorer),
+    *(study, tune, runs),
+)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""What commands are given: the run of a name or path, and the images that it was trained on."""
+"""What commands are given: the run of a name or path, the images that it was trained on, and new images."""
 
 import os
 from pathlib import Path
@@ -7,8 +7,13 @@ import vae_lib as vl
 from vae_lib.config import TrainConfig
 from vae_lib.utils.errors import InputError
 
-# The option --data of commands on a run.
+# The option --data of commands on a run, and that of commands on other images.
 MOVED = {"help": "where the run's images are now, if they were moved"}
+NEW = {
+    "help": "the images: a folder, an image, an .npz, .npy or .csv file, or the name of a data set, whose "
+    "test images are taken; those of another size or mode are converted",
+    "required": True,
+}
 
 
 def run_and_images(options):
@@ -19,28 +24,40 @@ def run_and_images(options):
     return run, data, options.out or Path("images") / run.name
 
 
-def images_of(run, options):
-    """Return the data set that a run was trained on."""
-    config = run.config
+def images_of(run, options, option: str = "data"):
+    """Return the data set that a run was trained on; the option says where it is, if it was moved."""
+    config, given = run.config, getattr(options, option)
     try:
-        data = load_images(options.data or config.dataset, config, options)
+        data = load_images(given or config.dataset, config, options)
     except InputError as error:
-        moved = "" if options.data else f"; if the images of {run.name} were moved, --data PATH finds them"
+        moved = "" if given else f"; if the images of {run.name} were moved, --{option} PATH finds them"
         raise InputError(f"{error}{moved}") from None
-    run.check_data(data)
+    run.check_data(data, f"--{option}")
     return data
 
 
+def new_images(run, options):
+    """Return the images of --data in the shape of those that a run was trained on, and say what they are."""
+    name, shape = spelling(options.data, is_data=True), run.data["image_shape"]
+    images = vl.data.load_image_list(name, shape, options.data_dir, options.skip_bad)
+    print(f"{len(images.x):,} images: {images.source}", flush=True)
+    return images
+
+
 def dataset_name(options) -> str:
-    """Return what to train on, in one spelling: it is part of the run's name.
+    """Return what to train on, in one spelling: it is part of the run's name."""
+    return spelling(options.dataset if options.data is None else options.data, options.data is not None)
+
+
+def spelling(given: str, is_data: bool) -> str:
+    """Return the one spelling of a data set's name or path; of --data, an existing path goes before a name.
 
     That of a path is relative to the working directory if it lies inside, with `./` before one that is spelt
     like a known name.
     """
-    given = options.dataset if options.data is None else options.data
     path = os.path.abspath(os.path.expanduser(given))
     name = vl.data.known_name(given)
-    if name and (options.data is None or not os.path.exists(path)):
+    if name and (not is_data or not os.path.exists(path)):
         return name
     inside = os.path.commonpath([path, os.getcwd()]) == os.getcwd() and os.path.exists(path)
     path = os.path.relpath(path) if inside else path if os.path.exists(path) else given
@@ -53,8 +70,9 @@ def load_images(dataset: str, config: TrainConfig, options):
     return vl.load_dataset(dataset, options.data_dir, **settings)
 
 
-def find_run(options):
-    """Return the run of that path or name; another folder of the name is none."""
-    paths = options.models_dir / options.run, Path(options.run)
+def find_run(options, name: str | None = None):
+    """Return the run of a path or name, by default of the option; another folder of the name is none."""
+    name = name or options.run
+    paths = options.models_dir / name, Path(name)
     found = [path for path in paths if os.path.isfile(path / "config.json")]
-    return vl.load_run(found[0] if found else paths[len(Path(options.run).parts) > 1])
+    return vl.load_run(found[0] if found else paths[len(Path(name).parts) > 1])

@@ -118,6 +118,7 @@ OPTIONS = {
     "data_dir": option("where data sets are looked for first", "data", "PATH", type=path),
     "models_dir": option("where runs are kept", "models", "PATH", type=path),
 }
+POSITIONAL = ("run", "runs", "names", "sources")
 
 
 def add_command(commands, function, text: str, *names, **changes) -> None:
@@ -136,7 +137,7 @@ def add_command(commands, function, text: str, *names, **changes) -> None:
     for name in (*names, "data_dir", "models_dir"):
         group = command.add_mutually_exclusive_group() if isinstance(name, tuple) else command
         for option_name in name if isinstance(name, tuple) else (name,):
-            flag_name = option_name if option_name in ("run", "names", "sources") else f"--{option_name}"
+            flag_name = option_name if option_name in POSITIONAL else f"--{option_name}"
             group.add_argument(flag_name, **OPTIONS.get(option_name, {}) | changes.get(option_name, {}))
 
 

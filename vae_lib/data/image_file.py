@@ -8,6 +8,8 @@
 - `pixel_range` says how the values of 8-bit images, and those of 16-bit grey ones, become 0 to 255.
 - With an image size, the image is cropped around its centre to the target's aspect ratio, as large as
   possible, and resized with a Lanczos filter.
+- Images for a trained model take its number of channels: colours become grey by Pillow's conversion (ITU-R
+  601-2), grey is spread over three channels.
 """
 
 import warnings
@@ -21,6 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vae_lib.config import fits_model
 from vae_lib.data.pixel_range import MAX_VALUE, to_bytes
+from vae_lib.utils.errors import InputError
 
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 
@@ -37,6 +40,7 @@ class Decoded(NamedTuple):
     jpeg: bool  # whether it is a lossy copy
     bits: int = 8  # of the file: 16 for deep grey, else 8
     high: int = 0  # the largest value in the file
+    resized: bool = False  # whether the file has another size
 
 
 @contextmanager
@@ -79,13 +83,36 @@ def decode(
         bits, high = 8 * min(2, values.itemsize), int(values.max())
         pixels = to_bytes(values, white_levels[bits])
         if image_size is not None:
-            resized = ImageOps.fit(Image.fromarray(pixels), image_size[::-1], Image.Resampling.LANCZOS)
-            pixels = np.asarray(resized)
-        return Decoded(pixels.shape[:2], np.atleast_3d(pixels), *facts, bits, high)
+            pixels = _fit(pixels, image_size)
+        resized = pixels.shape[:2] != values.shape[:2]
+        return Decoded(pixels.shape[:2], np.atleast_3d(pixels), *facts, bits, high, resized)
     except UnidentifiedImageError:
         return "empty" if path.stat().st_size == 0 else "not an image of a known format"
     except Exception as error:  # decoders raise many types on damaged files
         return " ".join(f"{type(error).__name__}: {error}".split())[:120]
+
+
+def to_shape(pixels: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:
+    """Return an image, uint8 (height, width, channels), in the shape of a model's, by the module's rules.
+
+    Raises:
+        InputError: If the model's images have transparency, and this one has another number of channels.
+    """
+    *size, channels = image_shape
+    given = pixels.shape[2]
+    if given != channels and channels not in (1, 3):
+        raise InputError(f"the model's images have {channels} channels, and these {given}: give such images")
+    pixels = pixels.squeeze(2) if given == 1 else pixels
+    if given != channels and given in (2, 4):
+        pixels = _grey_or_rgb(Image.fromarray(pixels))
+    pixels = _fit(pixels, tuple(size))
+    if channels == 1 and pixels.ndim == 3:
+        pixels = np.asarray(Image.fromarray(pixels).convert("L"))
+    return np.broadcast_to(np.atleast_3d(pixels), image_shape)
+
+
+def _fit(pixels: np.ndarray, size: Size) -> np.ndarray:
+    return np.asarray(ImageOps.fit(Image.fromarray(pixels), size[::-1], Image.Resampling.LANCZOS))
 
 
 def _grey_or_rgb(image: Image.Image) -> np.ndarray:

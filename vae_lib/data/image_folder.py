@@ -87,7 +87,53 @@ def load_folder(
         InputError: If files cannot be read, sizes differ or cannot be used, or there are too few images.
     """
     files, passed_over = _scan(root)
-    files = _arrange(files)
+    note = f", resized to {image_size[0]}x{image_size[1]}" if image_size else ""
+    files = _arrange(_place(root, files))
+    files, pixels, notes, meta = _read(root, files, image_size, cache_dir, skip_bad, note)
+    labels, class_names = _labels(root, files)
+    given = {file.part for file in files}
+    held_out = [f"{part} held out of train" for part in PARTS if part not in given]
+    reading = held_out + [f"files passed over: {passed_over}"] * bool(passed_over)
+    fields = {"reading": "; ".join(reading)}
+    for part, rows in _slices(root, files).items():
+        fields[f"x_{part}"] = pixels[rows]
+        fields[f"y_{part}"] = None if labels is None else labels[rows]
+        fields[f"files_{part}"] = np.array([file.relative for file in files[rows]], dtype=str)
+    fields |= {"class_names": class_names, "pixels_sha256": meta["sha256"]}
+    return ImageDataset(name, source + notes, **fields)
+
+
+def load_files(
+    path: Path, cache_dir: Path, image_size: Size, skip_bad: bool = False
+) -> tuple[np.ndarray, list[str], str, int]:
+    """Load every image below a folder, whatever part of a data set it would belong to, or that of one file.
+
+    Args:
+        path: The folder, or the file.
+        cache_dir: As of `load_folder`.
+        image_size: (height, width) to crop and resize to.
+        skip_bad: As of `load_folder`.
+
+    Returns:
+        Images uint8 (n, height, width, 1 or 3), in the order of their paths; these paths, relative; what is
+        to be known of them, for `source`; and how many were resized.
+
+    Raises:
+        InputError: If files cannot be read, or there are none.
+    """
+    if path.is_dir():
+        root, files = path, _scan(path)[0]
+    else:
+        root, status = path.parent, path.stat()
+        files = [_File(path.name, status.st_size, status.st_mtime_ns)]
+    files, pixels, notes, meta = _read(root, files, image_size, cache_dir, skip_bad)
+    return pixels, [file.relative for file in files], notes, meta.get("resized", 0)
+
+
+def _read(
+    root: Path, files: list[_File], image_size: Size | None, cache_dir: Path, skip_bad: bool, note: str = ""
+) -> tuple[list[_File], np.ndarray, str, dict]:
+    """Return the files that can be read, their pixels, what is to be known of them, and what was counted."""
     pixels, meta = _load_pixels(root, files, image_size, cache_dir)
     bad = {i for i, _ in meta["bad"]}
     if bad and not skip_bad:
@@ -99,23 +145,14 @@ def load_folder(
     if meta["animated"]:
         _warn(root, f"{meta['animated']:,} files hold several frames; the first of each is used")
     files = [file for i, file in enumerate(files) if i not in bad]
-    source += ", JPEG files" if meta["jpeg"] else ""
+    notes = ", JPEG files" if meta["jpeg"] else ""
     for _, n, high in meta["ranges"]:
-        note = range_note(high)
+        depth = range_note(high)
         mixed = f" in {n:,} of {len(files):,} files" if len(meta["ranges"]) > 1 else ""
-        source += note + mixed if note else ""
-    source += f", resized to {image_size[0]}x{image_size[1]}" if image_size else ""
-    source += f", {len(bad):,} unreadable files skipped" if bad else ""
-    labels, class_names = _labels(root, files)
-    given = {file.part for file in files}
-    held_out = [f"{part} held out of train" for part in PARTS if part not in given]
-    reading = held_out + [f"files passed over: {passed_over}"] * bool(passed_over)
-    fields = {"reading": "; ".join(reading)}
-    for part, rows in _slices(root, files).items():
-        fields[f"x_{part}"] = pixels[rows]
-        fields[f"y_{part}"] = None if labels is None else labels[rows]
-        fields[f"files_{part}"] = np.array([file.relative for file in files[rows]], dtype=str)
-    return ImageDataset(name, source, **fields, class_names=class_names, pixels_sha256=meta["sha256"])
+        notes += depth + mixed if depth else ""
+    notes += note
+    notes += f", {len(bad):,} unreadable files skipped" if bad else ""
+    return files, pixels, notes, meta
 
 
 def _scan(root: Path) -> tuple[list[_File], str]:
@@ -151,7 +188,7 @@ def _scan(root: Path) -> tuple[list[_File], str]:
     if others.total() > (len(files) + others.total()) / 10:
         n = len(files) + others.total()
         _warn(root, f"{others.total():,} of {n:,} files are passed over ({counted}); read are {known}")
-    return _place(root, sorted(files, key=lambda file: file.relative)), counted
+    return sorted(files, key=lambda file: file.relative), counted
 
 
 def _place(root: Path, files: list[_File]) -> list[_File]:
@@ -279,7 +316,7 @@ def _decode_all(
     Only one batch of images is in memory at a time. On a full disk, plain writes raise an error; writes to a
     memory map would kill the process.
     """
-    bad, sizes, n_animated, n_jpeg, digest = [], Counter(), 0, 0, hashlib.sha256()
+    bad, sizes, n_animated, n_jpeg, n_resized, digest = [], Counter(), 0, 0, 0, hashlib.sha256()
     depths, highs = Counter(), Counter()  # the number of files, and their largest value, by bits
     file.seek(_HEADER_BYTES)
     file.truncate()
@@ -300,6 +337,7 @@ def _decode_all(
                 sizes[image.size] += 1
                 n_animated += image.animated
                 n_jpeg += image.jpeg
+                n_resized += image.resized
                 depths[image.bits] += 1
                 highs[image.bits] = max(highs[image.bits], image.high)
                 if image.pixels is not None and len(sizes) == 1:
@@ -321,8 +359,9 @@ def _decode_all(
     file.seek(0)
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
     ranges = [(bits, depths[bits], highs[bits]) for bits in sorted(depths)]
-    counts = {"animated": n_animated, "jpeg": n_jpeg, "n_channels": n_channels, "ranges": ranges}
-    return {"bad": bad, "sha256": digest.hexdigest(), **counts}
+    counts = {"animated": n_animated, "jpeg": n_jpeg, "resized": n_resized}
+    facts = {"n_channels": n_channels, "ranges": ranges, "sha256": digest.hexdigest()}
+    return {"bad": bad, **counts, **facts}
 
 
 def _bad_files(root: Path, files: list[_File], bad: list, remedy: str) -> InputError:

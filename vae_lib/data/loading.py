@@ -19,7 +19,7 @@ from vae_lib.utils.files import safe_name
 
 NAMES = tuple(TITLES)
 
-_READERS = {".npz": read_npz, ".npy": read_npz, ".csv": read_csv}
+READERS = {".npz": read_npz, ".npy": read_npz, ".csv": read_csv}
 
 CLASS_NAMES = {
     "mnist": tuple("0123456789"),
@@ -69,34 +69,26 @@ def load_dataset(
         InputError: If an option, file or folder cannot be used.
     """
     size = _parse_size(image_size)
-    data_dir = _expanded(data_dir)
+    data_dir = expanded(data_dir)
     name = known_name(name_or_path)
-    path = data_dir / name if name else _expanded(name_or_path)
+    path = data_dir / name if name else expanded(name_or_path)
     file = path.with_name(f"{name}.npz") if name else path
     if name in ("sprites", "color_sprites"):
         return _load_sprites(name, size)
     if name == "digits":
         arrays, source = _load_digits(), "embedded digits (scikit-learn)"
-    elif file.suffix.lower() in _READERS and file.is_file():
-        arrays, note = checked(_READERS[file.suffix.lower()](file), repr(str(file)))
-        source = f"file {_shown(file)}{note}"
+    elif file.suffix.lower() in READERS and file.is_file():
+        arrays, note = checked(READERS[file.suffix.lower()](file), repr(str(file)))
+        source = f"file {shown(file)}{note}"
         if name == "fashion_mnist":
             verify_fashion_mnist(arrays, repr(str(file)))
     elif path.is_dir() and str(name_or_path):
-        source = f"image folder {_shown(path)}"
+        source = f"image folder {shown(path)}"
         return load_folder(path, data_dir / ".cache", name or safe_name(path), source, size, skip_bad)
     elif name:
         arrays, source = find_named(name, data_dir, download=download)
-    elif path.is_file():
-        raise InputError(
-            f"{str(name_or_path)!r} is a file of a kind that is not read: give a folder of images, or an "
-            ".npz, .npy or .csv file; np.savez('images.npz', x_train=images) writes one from an array"
-        )
     else:
-        raise InputError(
-            f"no data set {str(name_or_path)!r}: neither a known name ({', '.join(NAMES)}) nor the path of a "
-            "folder of images or an .npz, .npy or .csv file; check the spelling"
-        )
+        raise unknown_data(name_or_path, path)
     height, width = arrays["x_train"].shape[1:3]
     if size not in (None, (height, width)):
         raise InputError(
@@ -129,7 +121,20 @@ def known_name(name_or_path: str | os.PathLike) -> str | None:
     return name if name in NAMES else None
 
 
-def _expanded(path: str | os.PathLike) -> Path:
+def unknown_data(name_or_path: str | os.PathLike, path: Path) -> InputError:
+    """Return the error for what is no data set that can be read."""
+    if path.is_file():
+        return InputError(
+            f"{str(name_or_path)!r} is a file of a kind that is not read: give a folder of images, or an "
+            ".npz, .npy or .csv file; np.savez('images.npz', x_train=images) writes one from an array"
+        )
+    return InputError(
+        f"no data set {str(name_or_path)!r}: neither a known name ({', '.join(NAMES)}) nor the path of a "
+        "folder of images or an .npz, .npy or .csv file; check the spelling"
+    )
+
+
+def expanded(path: str | os.PathLike) -> Path:
     """Return a path with `~` resolved."""
     try:
         return Path(path).expanduser()
@@ -137,7 +142,7 @@ def _expanded(path: str | os.PathLike) -> Path:
         raise InputError(f"{str(path)!r}: there is no such home folder; check the user's name") from None
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
     """Return a path for captions: as it was given, but without the folders of this machine."""
     inside = not path.is_absolute() and ".." not in path.parts
     return " ".join((path.as_posix() if inside else path.resolve().name).split())

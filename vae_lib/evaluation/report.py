@@ -173,13 +173,33 @@ def write_samples(
     ensure_writable(out)
     y, options = labels and np.array(labels), {"prior": prior, "seed": seed, "temperature": temperature}
     images = run.sample(n, y, draw=draw, **options)
-    for old in out.glob("sample_[0-9][0-9][0-9][0-9].png"):  # of other settings: they are not mixed
-        old.unlink()
-    for i, image in enumerate(images):
-        atomic_write(out / f"sample_{i:04d}.png", lambda path, x=image: path.write_bytes(encode(x, "PNG")))
+    write_pngs(images, out, "sample")
     kind = "draw from p(x|z)" if draw else "decoder mean"
     figure = image_grids.sample_grid(images, kind=kind, prior=prior)
     save_figure(figure, "samples", directory=out, metadata={"run": run.name, **options})
+
+
+def write_pngs(images: np.ndarray, out: Path, name: str) -> list[str]:
+    """Write images as `<name>_0000.png`, ... in place of all earlier ones; return the names of the files."""
+    for old in out.glob(f"{name}_*.png"):  # of other settings: they are not mixed
+        if old.stem.removeprefix(f"{name}_").isdecimal():
+            old.unlink()
+    files = [f"{name}_{i:04d}.png" for i in range(len(images))]
+    for file, image in zip(files, images, strict=True):
+        atomic_write(out / file, lambda path, x=image: path.write_bytes(encode(x, "PNG")))
+    return files
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, whole or not at all."""
+    atomic_write(path, lambda temporary: table.to_csv(temporary, index=False, float_format="%.6g"))
+
+
+def codes_table(columns: dict, codes: tuple[np.ndarray, np.ndarray]) -> pd.DataFrame:
+    """Return a table of images, a row each: what `columns` hold, and each latent's mean and log-variance."""
+    for name, values in zip(("z_mean", "z_log_var"), codes, strict=True):
+        columns = columns | {f"{name}_{i}": values[:, i] for i in range(values.shape[1])}
+    return pd.DataFrame(columns)
 
 
 def write_codes(run: Run, data: ImageDataset, out: Path) -> str:
@@ -199,7 +219,7 @@ def write_codes(run: Run, data: ImageDataset, out: Path) -> str:
         InputError: If `out` cannot be written.
     """
     ensure_writable(out)
-    vae, counts, tables, names = run.model(), [], [], ("z_mean", "z_log_var")
+    vae, counts, tables = run.model(), [], []
     arrays = {"class_names": np.array(data.class_names)} if data.class_names else {}
     for part in ("train", "val", "test"):
         x, y = data.images_and_labels(part)
@@ -210,11 +230,7 @@ def write_codes(run: Run, data: ImageDataset, out: Path) -> str:
         counts.append(f"{len(x):,} {part}")
         columns = {"part": part, "file": named["files"]} if named["files"] is not None else {"part": part}
         columns |= {} if y is None else {"label": np.array(data.class_names)[y]}
-        columns |= {
-            f"{key}_{i}": c[:, i] for key, c in zip(names, codes, strict=True) for i in range(c.shape[1])
-        }
-        tables.append(pd.DataFrame(columns))
+        tables.append(codes_table(columns, codes))
     atomic_write(out / "codes.npz", lambda path: np.savez(path, **arrays))
-    table = pd.concat(tables)
-    atomic_write(out / "codes.csv", lambda path: table.to_csv(path, index=False, float_format="%.6g"))
+    write_table(pd.concat(tables), out / "codes.csv")
     return ", ".join(counts)

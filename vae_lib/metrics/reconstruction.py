@@ -8,8 +8,8 @@ from vae_lib.metrics.shapes import check_finite
 _BLOCK = 256  # images that are float64 at once
 
 
-def _squared_error(x: ArrayLike, reconstruction: ArrayLike) -> np.ndarray:
-    """Mean squared error of each image, shape (n,); a few images at a time are float64."""
+def mse_of_each(x: ArrayLike, reconstruction: ArrayLike) -> np.ndarray:
+    """Mean squared error of each image, shape (n,), in squared grey levels; arguments as of `mse`."""
     x, reconstruction = np.asarray(x), np.asarray(reconstruction)
     if x.shape != reconstruction.shape or x.ndim < 2 or x.size == 0:
         raise ValueError(
@@ -32,7 +32,7 @@ def mse(x: ArrayLike, reconstruction: ArrayLike) -> float:
     Returns:
         Mean over pixels and images, in squared grey levels. Lower is better.
     """
-    return float(_squared_error(x, reconstruction).mean())
+    return float(mse_of_each(x, reconstruction).mean())
 
 
 def psnr(x: ArrayLike, reconstruction: ArrayLike) -> float:
@@ -45,5 +45,10 @@ def psnr(x: ArrayLike, reconstruction: ArrayLike) -> float:
     Returns:
         Mean PSNR in decibels; infinite as soon as one image is met exactly. Higher is better.
     """
+    return float(psnr_of_each(x, reconstruction).mean())
+
+
+def psnr_of_each(x: ArrayLike, reconstruction: ArrayLike) -> np.ndarray:
+    """PSNR of each image in decibels, shape (n,), infinite where it is met exactly; arguments as of `mse`."""
     with np.errstate(divide="ignore"):
-        return float(np.mean(10.0 * np.log10(255.0**2 / _squared_error(x, reconstruction))))
+        return 10.0 * np.log10(255.0**2 / mse_of_each(x, reconstruction))

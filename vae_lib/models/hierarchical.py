@@ -9,6 +9,7 @@ posterior that sees the encoder's features too, and add them to the state:
 Source: Sønderby et al. 2016, arXiv:1602.02282 (ladder); Child 2021, arXiv:2011.10650 (blocks, stability).
 """
 
+import functools
 import itertools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -277,6 +278,22 @@ class HierarchicalVAE(VAE):
         log_weights += sum(latents.log_ratio() for scale in inferred for latents in scale)
         return tf.reshape(log_weights, (-1, n_samples))
 
+    def _elbo_up_to(self, x, y, n_scales: int):
+        """Return the ELBO with z_1 and n_scales more inferred, all finer latents drawn from their priors."""
+        x = self._pixels(x)
+        z_mean, z_log_var, *features = self._features(x, y)
+        z = self.sampling(z_mean, z_log_var)
+        rates = [self.prior.rate(z, z_mean, z_log_var, y)]
+
+        def choose(i, block, state):
+            if i >= n_scales:
+                return block.sampling(*block.prior(state))
+            inferred = block.infer(state, features[i], mean_only=False)
+            rates.append(inferred.rate())
+            return inferred.z
+
+        return self.likelihood.log_prob(x, self._descend(z, y, choose)) - sum(rates)
+
     def apply_gradients(self, gradients) -> None:
         """Apply gradients, but neither those far above the usual norm nor those that are not finite."""
         norm, usual = tf.linalg.global_norm(gradients), self.usual_norm
@@ -316,10 +333,27 @@ class HierarchicalVAE(VAE):
             return [z_mean, *(latents.z for scale in scales for latents in scale)]
 
         self._infer_batch = compiled(inferred)
+        self._elbo_up_to_batch = compiled(self._elbo_up_to)
         self._mean_batch = compiled(lambda z, y, t: as_bytes(mean(decoded(z, y, t))))
         self._draw_batch = compiled(lambda z, y, t: as_bytes(draw(decoded(z, y, t), self.pixel_noise)))
 
     # --- Arrays in, arrays out --------------------------------------------------------------------------
+    def elbo_by_scale(self, x, y=None, seed: int = 0) -> dict[str, np.ndarray]:
+        """Return the ELBO in nats, shape (n,), with the latents up to each scale inferred.
+
+        Those finer are drawn from their priors: it says how well the coarse scales alone explain an image.
+        The keys are the scales as in `rate_names`, the coarsest first; of the last, it is the whole ELBO.
+        Source: Havtorn et al. 2021, arXiv:2102.08248.
+        """
+        x, y = self._images(x), self._labels(y, len(x))
+        counts = [0, *(i + 1 for i, scale in enumerate(self.scales) if scale.blocks)]
+        bounds = {}
+        for name, n_scales in zip(self.rate_names, counts, strict=True):
+            self.reseed(seed, 0)
+            batch = functools.partial(self._elbo_up_to_batch, n_scales=n_scales)
+            bounds[name.removeprefix("rate_")] = in_batches(batch, x, y, self.images_at_once)
+        return bounds
+
     def encode_scales(self, x, y=None) -> list[np.ndarray]:
         """Return the latents of images, each the mean of its posterior: z_1, and one array for each scale.
 

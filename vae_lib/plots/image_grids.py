@@ -72,6 +72,29 @@ def reconstruction_grid(
     return _mosaic_figure(sheets.reshape(-1, *sheets.shape[2:]), title=title, row_labels=labels, texts=texts)
 
 
+def contact_sheet(
+    x: np.ndarray, reconstruction: np.ndarray, texts: Sequence[str], *, n: int, title: str
+) -> Figure:
+    """Show the first n images and the last n, each above its reconstruction, with a text under that.
+
+    Args:
+        x: Images in order, the likeliest first, uint8, shape (n_images, height, width, channels).
+        reconstruction: Means of p(x|z) for the same images, same shape.
+        texts: One for each image, such as its bits per dimension.
+        n: Images in a row; of fewer than twice as many, half.
+        title: Title.
+    """
+    n = min(n, max(1, len(x) // 2))
+    ends = {"most likely": slice(0, n), "least likely": slice(len(x) - n, None)}
+    ends = ends if len(x) > 1 else {"the image": slice(0, 1)}
+    rows, labels, notes = [], [], []
+    for name, part in ends.items():
+        rows += [x[part], reconstruction[part]]
+        labels += [name, "reconstruction\n(mean of p(x|z))"]
+        notes += [(), texts[part]]
+    return _mosaic_figure(_checked(np.stack(rows), 5), title=title, row_labels=labels, texts=notes)
+
+
 def sample_grid(samples: np.ndarray, *, kind: str, prior: str = "model", title: str | None = None) -> Figure:
     """Show generated images, and say whether they are decoder means or draws, and where z comes from.
 

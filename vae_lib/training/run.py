@@ -90,6 +90,11 @@ class Run:
         """Whether the mixture prior is fitted already."""
         return (self.directory / "mixture.npz").is_file()
 
+    @property
+    def has_reference(self) -> bool:
+        """Whether the scores of its own test images are kept, for new images to be compared with."""
+        return (self.directory / "reference.npz").is_file()
+
     @cached_property
     def description(self) -> dict:
         """`config.json`: the config, the data set's name, source, fingerprint and sizes."""
@@ -170,13 +175,13 @@ class Run:
         kept.save(path)
         return kept
 
-    def check_data(self, data: ImageDataset) -> None:
-        """Raise InputError if these are not the images that the run was trained on."""
+    def check_data(self, data: ImageDataset, option: str = "--data") -> None:
+        """Raise InputError if these are not the images that the run was trained on; `option` says where."""
         if data.subset(n_train=self.config.n_train).fingerprint() != self.data["fingerprint"]:
             raise InputError(
                 f"the images of {self.config.dataset!r} ({data.source}) are not those that {self.name} was "
-                f"trained on ({self.data['source']}): restore those, say where they are with --data PATH, or "
-                "train again"
+                f"trained on ({self.data['source']}): restore those, say where they are with {option} PATH, "
+                "or train again"
             )
 
     def sample(
@@ -374,6 +379,7 @@ def reset_run(directory: Path) -> None:
     """Remove what a run left in its directory, so that it starts again."""
     (directory / "metrics.json").unlink(missing_ok=True)
     shutil.rmtree(directory / "checkpoint", ignore_errors=True)
-    names = ("mixture.npz", "scorecard.json", "history.csv", "record.json", "model.keras", "config.json")
+    derived = ("mixture.npz", "reference.npz", "scorecard.json")
+    names = (*derived, "history.csv", "record.json", "model.keras", "config.json")
     for name in names:
         (directory / name).unlink(missing_ok=True)
