@@ -1,7 +1,6 @@
 """The file formats of a function of a model: how each is written, and read and run again."""
 
 import functools
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import tensorflow as tf
 
 from vae_lib.models.saved_model import write_saved_model
 from vae_lib.utils.errors import InputError
+from vae_lib.utils.extras import need_extra
 
 Arrays = dict[str, np.ndarray]
 
@@ -63,9 +63,7 @@ def get_format(name: str, policy: str = "float32") -> Format:
     if name not in FORMATS:
         raise InputError(f"format must be one of {', '.join(FORMATS)}; received {name!r}")
     kind = FORMATS[name]
-    missing = [package for package in kind.packages if importlib.util.find_spec(package) is None]
-    if missing:
-        raise InputError(f"format {name} needs {', '.join(missing)}: pip install 'vae-lib[export]'")
+    need_extra("export", kind.packages, f"format {name}")
     if kind.only_float32 and policy != "float32":
         raise InputError(
             f"format {name} holds models of dtype policy float32; received {policy}: set the model's weights "
