@@ -1,4 +1,4 @@
-"""The command line: `python -m vae_lib train | evaluate | sample | encode | export | study | runs`.
+"""The command line: `python -m vae_lib train | evaluate | sample | encode | export | compress | study | ...`.
 
 `vl` imports what a command uses when it is used, so that `--help` and bad options are answered at once.
 """

@@ -7,12 +7,22 @@ import sys
 import warnings
 
 import vae_lib as vl
-from vae_lib.cli import encode, evaluate, export, runs, sample, study, train
+from vae_lib.cli import compress, decompress, encode, evaluate, export, runs, sample, study, train
 from vae_lib.cli.parser import Parser, underscored
 from vae_lib.utils.errors import DivergenceError, InputError
 from vae_lib.utils.signals import Terminated
 
-COMMANDS = (train, evaluate, sample, encode, export, study, runs)  # as `--help` lists them
+COMMANDS = (
+    train,
+    evaluate,
+    sample,
+    encode,
+    export,
+    compress,
+    decompress,
+    study,
+    runs,
+)  # as `--help` lists them
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -136,7 +136,7 @@ def add_command(commands, function, text: str, *names, **changes) -> None:
     for name in (*names, "data_dir", "models_dir"):
         group = command.add_mutually_exclusive_group() if isinstance(name, tuple) else command
         for option_name in name if isinstance(name, tuple) else (name,):
-            flag_name = option_name if option_name in ("run", "names") else f"--{option_name}"
+            flag_name = option_name if option_name in ("run", "names", "file") else f"--{option_name}"
             group.add_argument(flag_name, **OPTIONS.get(option_name, {}) | changes.get(option_name, {}))
 
 

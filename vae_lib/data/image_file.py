@@ -37,6 +37,7 @@ class Decoded(NamedTuple):
     jpeg: bool  # whether it is a lossy copy
     bits: int = 8  # of the file: 16 for deep grey, else 8
     high: int = 0  # the largest value in the file
+    lost: str = ""  # what the file holds that the pixels do not
 
 
 @contextmanager
@@ -73,6 +74,7 @@ def decode(
     try:
         with Image.open(path, formats=_FORMATS) as image:
             facts = bool(getattr(image, "is_animated", False)), image.format in ("JPEG", "MPO")
+            lost = _lost(image)
             if image_size is None and not fits_model(image.height, image.width):
                 return Decoded((image.height, image.width), None, *facts)
             values = _grey_or_rgb(ImageOps.exif_transpose(image))
@@ -81,11 +83,21 @@ def decode(
         if image_size is not None:
             resized = ImageOps.fit(Image.fromarray(pixels), image_size[::-1], Image.Resampling.LANCZOS)
             pixels = np.asarray(resized)
-        return Decoded(pixels.shape[:2], np.atleast_3d(pixels), *facts, bits, high)
+        return Decoded(pixels.shape[:2], np.atleast_3d(pixels), *facts, bits, high, lost)
     except UnidentifiedImageError:
         return "empty" if path.stat().st_size == 0 else "not an image of a known format"
     except Exception as error:  # decoders raise many types on damaged files
         return " ".join(f"{type(error).__name__}: {error}".split())[:120]
+
+
+def _lost(image: Image.Image) -> str:
+    """Return what an image that is not yet decoded loses by this module's rules; nothing is ""."""
+    if image.has_transparency_data:
+        return "transparency"
+    if image.mode not in ("1", "L", "P", "RGB"):
+        return f"mode {image.mode}"
+    deep = any(tile[0] == "ppm" or ";16" in str(tile[3]) for tile in image.tile)  # Pillow keeps 8 bits
+    return "more than 8 bits" if deep else "all frames but one" * bool(getattr(image, "is_animated", False))
 
 
 def _grey_or_rgb(image: Image.Image) -> np.ndarray:

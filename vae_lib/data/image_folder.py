@@ -86,8 +86,8 @@ def load_folder(
     Raises:
         InputError: If files cannot be read, sizes differ or cannot be used, or there are too few images.
     """
-    files, passed_over = _scan(root)
-    files = _arrange(files)
+    files, passed_over = list_images(root)
+    files = _arrange(_place(root, files))
     pixels, meta = _load_pixels(root, files, image_size, cache_dir)
     bad = {i for i, _ in meta["bad"]}
     if bad and not skip_bad:
@@ -118,8 +118,12 @@ def load_folder(
     return ImageDataset(name, source, **fields, class_names=class_names, pixels_sha256=meta["sha256"])
 
 
-def _scan(root: Path) -> tuple[list[_File], str]:
-    """List the image files below a folder in the order of their paths; also count what is passed over."""
+def list_images(root: Path) -> tuple[list[_File], str]:
+    """List the image files below a folder in the order of their paths; also count what is passed over.
+
+    Raises:
+        InputError: If the folder cannot be listed, or there is no image file.
+    """
 
     def fail(error: OSError) -> None:
         raise InputError(f"{str(root)!r}: cannot be listed: {error}") from error
@@ -151,7 +155,7 @@ def _scan(root: Path) -> tuple[list[_File], str]:
     if others.total() > (len(files) + others.total()) / 10:
         n = len(files) + others.total()
         _warn(root, f"{others.total():,} of {n:,} files are passed over ({counted}); read are {known}")
-    return _place(root, sorted(files, key=lambda file: file.relative)), counted
+    return sorted(files, key=lambda file: file.relative), counted
 
 
 def _place(root: Path, files: list[_File]) -> list[_File]:
