@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
 from vae_lib.utils.runtime import processor, start_tensorflow
 
 DATASETS = ("mnist", "fashion_mnist", "cifar10")
@@ -52,8 +54,12 @@ def rows(dataset: str, options):
     others = {codec: sum(len(encode(image, codec)) for image in x) for codec in ("PNG", "WebP")}
     names, jpeg = None, ""
     if data.files_test is not None:
-        files = [options.data_dir / dataset / name for name in data.files_test[: len(x)]]
-        names = [f"{name}.png" for name in data.files_test[: len(x)]]
+        order = np.argsort(data.files_test[: len(x)])  # as a folder is read: sorted names cost little
+        x, chosen = x[order], data.files_test[order]
+        files, names = (
+            [options.data_dir / dataset / name for name in chosen],
+            [f"{name}.png" for name in chosen],
+        )
         jpeg = f"{sum(file.stat().st_size for file in files):,}" if "JPEG" in data.source else ""
     for kind in KINDS:
         run = load_run(options.models_dir / f"{dataset}-{kind}")

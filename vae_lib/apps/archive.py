@@ -60,9 +60,7 @@ class Header:
     def __post_init__(self) -> None:
         check_names(self.names)
         check_size(len(self.names), self.shape)
-        if self.first_bits not in range(1, FINEST + 1) or not all(
-            type(v) is str for v in self.machine.values()
-        ):
+        if self.first_bits not in range(FINEST + 1) or not all(type(v) is str for v in self.machine.values()):
             raise InputError("impossible values")
 
 

@@ -9,12 +9,12 @@ from vae_lib.cli.parser import add_command, option, path
 
 def add(commands) -> None:
     """Add the command to the program's."""
-    text = "compress images without loss: to about as many bits as the run's score says; --out is a new file"
+    text = "compress a folder of images without loss, to as many bits as the run's score says"
     changes = {
         "data": option(
             "folder of images of the run's size and colour", None, "FOLDER", type=path, required=True
         ),
-        "out": {"help": "file to write [images/RUN/images.vae]", "metavar": "FILE"},
+        "out": {"help": "new file to write [images/RUN/images.vae]", "metavar": "FILE"},
     }
     add_command(commands, compress, text, "run", "data", "out", **changes)
 

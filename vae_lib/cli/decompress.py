@@ -9,7 +9,7 @@ from vae_lib.cli.parser import add_command, option, path
 
 def add(commands) -> None:
     """Add the command to the program's."""
-    text = "write the images of a file that `compress` made, with the very pixels, as PNG files"
+    text = "write the images of a file that `compress` made, pixel for pixel, as PNG files"
     changes = {
         "file": option("file that `compress` made", metavar=None, type=path),
         "run": {"help": "directory or name of the run that it was made with"},
