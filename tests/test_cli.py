@@ -586,6 +586,46 @@ def test_explorer_writes_one_page_and_refuses_another_kind_of_file_at_once(train
     assert not (tmp_path / "folder").exists()
 
 
+def test_compress_and_decompress_give_back_the_very_pixels_of_a_folder(
+    trained, run, tmp_path, rng, monkeypatch
+):
+    models_dir, _, _ = trained
+    run_directory, file, out = run_in(models_dir), tmp_path / "images.vae", tmp_path / "out"
+    x = rng.integers(0, 256, (3, 8, 8), "uint8")
+    (tmp_path / "folder" / "sub").mkdir(parents=True)
+    for name, pixels in zip(("a.png", "b.bmp", "sub/c.png"), x, strict=True):
+        Image.fromarray(pixels).save(tmp_path / "folder" / name)
+    words = ["compress", run_directory, "--data", tmp_path / "folder", "--out", file]
+    code, told, err = run(*words)
+    size = f"{file.stat().st_size:,} bytes"
+    assert code == 0 and err == "" and told.startswith(f"3 images: {file}, {size}") and told.count("\n") == 1
+    code, told, err = run("decompress", file, run_directory, "--out", out)
+    assert code == 0 and err == "" and told == f"3 images: {out}\n"
+    for name, pixels in zip(("a.png", "b.bmp.png", "sub/c.png"), x, strict=True):
+        assert (np.asarray(Image.open(out / name)) == pixels).all()
+    damaged = tmp_path / "damaged.vae"
+    damaged.write_bytes(file.read_bytes()[:-1])
+    for again, meant in (
+        (words, "is there already"),
+        (["decompress", file, run_directory, "--out", out], "is not empty"),
+        (["decompress", damaged, run_directory, "--out", tmp_path / "new"], "truncated or damaged"),
+        (["decompress", tmp_path / "none.vae", run_directory, "--out", tmp_path / "new"], "there is no file"),
+        (["compress", run_directory, "--data", out / "sub", "--out", out], "is there already"),
+        (["compress", run_directory, "--data", tmp_path / "none", "--out", tmp_path / "b.vae"], "none"),
+    ):
+        code, told, err = run(*again)
+        assert code == 2 and told == "" and err.count("\n") == 1 and meant in err
+    assert not (tmp_path / "new").exists() or not list((tmp_path / "new").iterdir())
+    monkeypatch.setitem(sys.modules, "constriction", None)  # as if it were not installed
+    for again in (
+        [*words[:-1], tmp_path / "c.vae"],
+        ["decompress", file, run_directory, "--out", tmp_path / "d"],
+    ):
+        code, told, err = run(*again)
+        assert code == 2 and told == "" and err.count("\n") == 1 and "pip install 'vae-lib[codec]'" in err
+    assert not (tmp_path / "c.vae").exists()
+
+
 def test_images_that_changed_since_the_training_are_not_scored_as_test_images(tmp_path, run):
     rng, places = np.random.default_rng(0), ["--models_dir", tmp_path / "models"]
     for images in (rng.integers(0, 256, (80, 8, 8, 1), "uint8") for _ in range(2)):

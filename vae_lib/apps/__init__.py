@@ -1,4 +1,4 @@
-"""What is made of trained models: files and a page for others, a diagnosis, and a search for settings."""
+"""What is made of trained models: files, pages and a codec for others, diagnoses, better settings."""
 
 import lazy_loader as lazy
 
@@ -6,6 +6,8 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submodules=["diagnosis"],
     submod_attrs={
+        "codec": ["compress", "decompress"],
+        "exact_images": ["ensure_empty", "read_images", "write_images"],
         "export": ["export_model"],
         "explorer.page": ["write_explorer"],
         "diagnosis": ["diagnose", "Diagnosis", "Finding"],

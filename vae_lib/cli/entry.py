@@ -8,6 +8,8 @@ import warnings
 
 import vae_lib as vl
 from vae_lib.cli import (
+    compress,
+    decompress,
     doctor,
     encode,
     evaluate,
@@ -29,7 +31,7 @@ from vae_lib.utils.signals import Terminated
 # As `--help` lists them: a model, new images, other programs, many models.
 COMMANDS = (
     *(train, evaluate, sample, encode, reconstruct),
-    *(score, ood, doctor),
+    *(score, ood, compress, decompress, doctor),
     *(export, explorer),
     *(study, tune, runs),
 )

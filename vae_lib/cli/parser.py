@@ -118,7 +118,7 @@ OPTIONS = {
     "data_dir": option("where data sets are looked for first", "data", "PATH", type=path),
     "models_dir": option("where runs are kept", "models", "PATH", type=path),
 }
-POSITIONAL = ("run", "runs", "names", "sources")
+POSITIONAL = ("run", "runs", "names", "sources", "file")
 
 
 def add_command(commands, function, text: str, *names, **changes) -> None:

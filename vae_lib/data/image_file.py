@@ -41,6 +41,7 @@ class Decoded(NamedTuple):
     bits: int = 8  # of the file: 16 for deep grey, else 8
     high: int = 0  # the largest value in the file
     resized: bool = False  # whether the file has another size
+    lost: str = ""  # what the file holds that the pixels do not
 
 
 @contextmanager
@@ -77,6 +78,7 @@ def decode(
     try:
         with Image.open(path, formats=_FORMATS) as image:
             facts = bool(getattr(image, "is_animated", False)), image.format in ("JPEG", "MPO")
+            lost = _lost(image)
             if image_size is None and not fits_model(image.height, image.width):
                 return Decoded((image.height, image.width), None, *facts)
             values = _grey_or_rgb(ImageOps.exif_transpose(image))
@@ -85,7 +87,7 @@ def decode(
         if image_size is not None:
             pixels = _fit(pixels, image_size)
         resized = pixels.shape[:2] != values.shape[:2]
-        return Decoded(pixels.shape[:2], np.atleast_3d(pixels), *facts, bits, high, resized)
+        return Decoded(pixels.shape[:2], np.atleast_3d(pixels), *facts, bits, high, resized, lost)
     except UnidentifiedImageError:
         return "empty" if path.stat().st_size == 0 else "not an image of a known format"
     except Exception as error:  # decoders raise many types on damaged files
@@ -113,6 +115,16 @@ def to_shape(pixels: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarra
 
 def _fit(pixels: np.ndarray, size: Size) -> np.ndarray:
     return np.asarray(ImageOps.fit(Image.fromarray(pixels), size[::-1], Image.Resampling.LANCZOS))
+
+
+def _lost(image: Image.Image) -> str:
+    """Return what an image that is not yet decoded loses by this module's rules; nothing is ""."""
+    if image.has_transparency_data:
+        return "transparency"
+    if image.mode not in ("1", "L", "P", "RGB"):
+        return f"mode {image.mode}"
+    deep = any(tile[0] == "ppm" or ";16" in str(tile[3]) for tile in image.tile)  # Pillow keeps 8 bits
+    return "more than 8 bits" if deep else "all frames but one" * bool(getattr(image, "is_animated", False))
 
 
 def _grey_or_rgb(image: Image.Image) -> np.ndarray:

@@ -86,7 +86,7 @@ def load_folder(
     Raises:
         InputError: If files cannot be read, sizes differ or cannot be used, or there are too few images.
     """
-    files, passed_over = _scan(root)
+    files, passed_over = list_images(root)
     note = f", resized to {image_size[0]}x{image_size[1]}" if image_size else ""
     files = _arrange(_place(root, files))
     files, pixels, notes, meta = _read(root, files, image_size, cache_dir, skip_bad, note)
@@ -122,7 +122,7 @@ def load_files(
         InputError: If files cannot be read, or there are none.
     """
     if path.is_dir():
-        root, files = path, _scan(path)[0]
+        root, files = path, list_images(path)[0]
     else:
         root, status = path.parent, path.stat()
         files = [_File(path.name, status.st_size, status.st_mtime_ns)]
@@ -155,8 +155,12 @@ def _read(
     return files, pixels, notes, meta
 
 
-def _scan(root: Path) -> tuple[list[_File], str]:
-    """List the image files below a folder in the order of their paths; also count what is passed over."""
+def list_images(root: Path) -> tuple[list[_File], str]:
+    """List the image files below a folder in the order of their paths; also count what is passed over.
+
+    Raises:
+        InputError: If the folder cannot be listed, or there is no image file.
+    """
 
     def fail(error: OSError) -> None:
         raise InputError(f"{str(root)!r}: cannot be listed: {error}") from error

@@ -159,6 +159,25 @@ class DiscretizedLogistic:
 
         return rounded(self._shifted(location, coefficients, draw_of_channel) + noise)
 
+    def in_order(self, params, pixels) -> None:
+        """Visit the channels one by one, each given the pixels of those before it.
+
+        Args:
+            params: Of p(x|z).
+            pixels: Function from a channel's index, location and log-scale, each (batch, h, w, 1), to its
+                pixels in [0, 1].
+        """
+        location, log_scale, coefficients = self._split(params)
+
+        def visit(i, shifted):
+            return pixels(i, shifted, log_scale[..., i : i + 1])
+
+        if coefficients:
+            self._shifted(location, coefficients, visit)
+            return
+        for i in range(location.shape[-1]):
+            visit(i, location[..., i : i + 1])
+
 
 LIKELIHOODS = {kind.name: kind for kind in (Bernoulli, DiscretizedLogistic)}
 
