@@ -741,6 +741,7 @@ def faces(tmp_path, rng, monkeypatch):
     return tmp_path / "faces"
 
 
+@pytest.mark.slow
 def test_every_spelling_of_a_data_set_is_one_run(run, faces):
     words = [*QUICK[:-2], "--batch_size", 16, "--verbose", 0]
     for spelling in ("faces", "faces/", "./faces", faces, "~/faces"):
@@ -851,6 +852,7 @@ def test_a_reader_of_the_output_who_leaves_gets_no_error():
     assert done.stdout.count("\n") == 1 and done.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_file_or_an_ascii_terminal_gets_lines_it_can_hold(tmp_path):
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "KERAS_BACKEND": "torch", "HOME": str(tmp_path)}
     (tmp_path / ".keras").mkdir()

@@ -228,6 +228,7 @@ def test_what_was_found_is_better_on_every_count_or_nothing_is(tuning, found, wo
     assert "2 trials: 1 finished, 1 diverged\ntrial 1: diverged in epoch 1" in tuning.summary()
 
 
+@pytest.mark.slow
 def test_trials_that_diverge_are_too_slow_or_impossible_count_and_are_reported(tmp_path):
     config = dataclasses.replace(IDLE, likelihood="bernoulli", learning_rate=0.01, epochs=2, dense_units=4)
     search = make_search(tmp_path, config, {"learning_rate": "1e8"}, "elbo")
@@ -252,6 +253,7 @@ def make_search(folder, config, space, measure="bits_per_dim"):
     return Search(folder, config, data, space, measure)
 
 
+@pytest.mark.slow
 def test_a_larger_model_costs_more_and_the_same_costs_the_same(digits):
     wide, deep = (
         dataclasses.replace(IDLE, dense_units=2048),

@@ -46,6 +46,7 @@ def test_features_come_before_the_labels_and_no_image_lies_far_outside(trained, 
     np.testing.assert_array_equal(logits.argmax(axis=1), classifier.predict(digits.x_test))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(digits):
     config = dataclasses.replace(BRIEF, min_steps=20, max_steps=20, width=4)
     one, two = (train_classifier(digits, config).features(digits.x_test) for _ in range(2))

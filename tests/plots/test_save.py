@@ -29,6 +29,7 @@ def test_saved_figures_carry_their_metadata(tmp_path):
     assert "date" not in found
 
 
+@pytest.mark.slow
 def test_every_figure_has_the_same_bytes_in_another_process(tmp_path):
     code = """
 import sys

@@ -240,6 +240,7 @@ def fail_at(epoch):
     return keras.callbacks.LambdaCallback(on_epoch_end=fail)
 
 
+@pytest.mark.slow
 def test_after_a_callback_that_raised_the_run_is_resumed_and_callbacks_get_the_right_epochs(
     finished, digits, tmp_path, monkeypatch
 ):
