@@ -474,18 +474,18 @@ def test_a_download_that_is_given_up_ends(tmp_path, publish, monkeypatch):
 
 
 def test_control_c_leaves_nothing(tmp_path, publish):
+    over = threading.Event()
+
     def interrupt(handler):
         cut(handler)
         _thread.interrupt_main()
-        time.sleep(60)
+        while not over.wait(2):  # it is lost where it meets a callback of the collector, as Hypothesis has
+            _thread.interrupt_main()
 
     publish("mnist", MNIST, interrupt)
-    gc.disable()  # an interrupt that meets a callback of the collector, such as Hypothesis has, is lost
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            download.find_named("mnist", tmp_path / "data")
-    finally:
-        gc.enable()
+    with pytest.raises(KeyboardInterrupt):
+        download.find_named("mnist", tmp_path / "data")
+    over.set()
     assert not (tmp_path / "data").exists()
 
 
