@@ -138,13 +138,20 @@ def test_sample_says_which_prior_it_takes_and_fits_the_mixture_once(trained, run
     assert code == 0 and "fitting" not in out and "prior: mixture" in out
 
 
-def test_sample_without_its_images_says_why_it_takes_the_model_s_prior(trained, run, tmp_path):
+@pytest.fixture
+def without_images(trained, tmp_path):
+    """A copy of a run whose images are gone, with nothing that was computed of them after its training."""
     folder = tmp_path / "run"
-    shutil.copytree(run_in(trained[0]), folder)
-    (folder / "mixture.npz").unlink(missing_ok=True)
+    ignored = shutil.ignore_patterns("mixture.npz", "reference.npz")
+    shutil.copytree(run_in(trained[0]), folder, ignore=ignored)
     description = json.loads((folder / "config.json").read_text())
     description["config"]["dataset"] = "/no/such/folder"
     (folder / "config.json").write_text(json.dumps(description))
+    return folder
+
+
+def test_sample_without_its_images_says_why_it_takes_the_model_s_prior(without_images, run, tmp_path):
+    folder = without_images
     words = ("sample", folder, "--num_samples", 2, "--out", tmp_path / "out")
     code, out, _ = run(*words)
     assert code == 0 and "no mixture is fitted yet" in out and "/no/such/folder" in out
@@ -211,14 +218,9 @@ def test_the_percentile_of_the_run_s_own_test_images_is_spread_evenly(trained, r
 
 
 def test_without_its_own_images_a_run_scores_all_but_typicality_and_percentile(
-    trained, run, new_images, tmp_path
+    without_images, run, new_images, tmp_path
 ):
-    folder = tmp_path / "run"
-    shutil.copytree(run_in(trained[0]), folder)
-    (folder / "reference.npz").unlink(missing_ok=True)
-    description = json.loads((folder / "config.json").read_text())
-    description["config"]["dataset"] = "/no/such/folder"
-    (folder / "config.json").write_text(json.dumps(description))
+    folder = without_images
     words = (
         "score",
         folder,

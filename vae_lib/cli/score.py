@@ -51,7 +51,7 @@ def score(options) -> int:
 
 
 def _reference(run, options):
-    """Return the scores of the run's own test images; None, saying why, if they cannot be had."""
+    """Return the scores of the run's own test images; None, saying why, if they are unavailable."""
     data = None
     if not run.has_reference:
         try:
