@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import threading
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from vae_lib.training.checkpoint import Checkpoint
 from vae_lib.training.run import Run, load_run
 from vae_lib.training.trainer import train
 from vae_lib.utils.errors import DivergenceError, InputError
+from vae_lib.utils.signals import StopRequest
 
 TINY = TrainConfig(
     dataset="digits", latent_dim=2, epochs=3, batch_size=256, width=4, dense_units=16, learning_rate=1e-2
@@ -143,6 +145,81 @@ def test_divergence_is_marked_and_its_last_finite_checkpoint_kept(digits, tmp_pa
         load_run(tmp_path / "wild")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("part", "batch", "epoch", "kept"),
+    # Of 6 steps an epoch, the first and the last are read, and steps 4, 6, 8, 12, 16 and 18 are saved.
+    [("train", 3, 1, None), ("train", 8, 2, 6), ("train", 10, 2, 8), ("train", 12, 2, 8), ("val", 2, 2, 8)],
+)
+def test_a_loss_that_is_not_finite_reaches_no_checkpoint_wherever_it_appears(
+    digits, tmp_path, monkeypatch, part, batch, epoch, kept
+):
+    gather, gathered = trainer.TrainingLoop._batch, []
+
+    def gather_with_nan(loop, of, rows):
+        images, *labels = gather(loop, of, rows)
+        gathered.append(of)
+        if of == part and gathered.count(part) == batch:
+            images = np.full(images.shape, np.nan, "float32")
+        return images, *labels
+
+    monkeypatch.setattr(trainer, "CHECKPOINT_STEPS", 4)
+    monkeypatch.setattr(trainer.TrainingLoop, "_batch", gather_with_nan)
+    with pytest.raises(DivergenceError, match=f"diverged in epoch {epoch}:"):
+        train(TINY, digits, models_dir=tmp_path, name="wild", verbose=0)
+    last = Checkpoint.load_latest(tmp_path / "wild" / "checkpoint")
+    assert (last and last.step) == kept
+    assert last is None or all(np.isfinite(array).all() for array in last.arrays.values())
+
+
+@pytest.fixture
+def computes_asynchronously():
+    """Let TensorFlow return from a step before it is computed, as on a GPU."""
+    tf.config.experimental.set_synchronous_execution(False)
+    yield
+    tf.config.experimental.set_synchronous_execution(True)
+
+
+@pytest.mark.slow
+def test_how_often_the_loss_is_read_changes_no_bit(
+    finished, digits, tmp_path, monkeypatch, computes_asynchronously
+):
+    for steps in (1, 50):
+        monkeypatch.setattr(trainer, "READ_STEPS", steps)
+        run = train(TINY, digits, models_dir=tmp_path / str(steps), verbose=0)
+        assert_same_run(finished, run)
+        for name in ("history.csv", "metrics.json"):
+            assert (run.directory / name).read_bytes() == (finished.directory / name).read_bytes()
+
+
+def test_the_loop_goes_on_while_the_device_computes(digits, tmp_path, computes_asynchronously):
+    events, in_time = threading.Semaphore(0), []
+    # Step 1, which is read, ends once batch 2 is gathered; steps 2 to 5 once the loop calls the next one.
+    awaited = iter([3, 3, 2, 2, 2, 0])
+
+    class Loop(trainer.TrainingLoop):
+        def _batch(self, part, rows):
+            events.release()
+            return super()._batch(part, rows)
+
+    def wait():
+        in_time.append(all(events.acquire(timeout=5) for _ in range(next(awaited))))
+
+    @tf.function
+    def slow_step(batch):
+        tf.py_function(wait, [], [])
+        return loop.vae.train_step(batch)
+
+    def train_step(batch):
+        events.release()
+        return slow_step(batch)
+
+    loop = Loop(Run(tmp_path), TINY, digits)
+    loop.train_step = train_step
+    loop._run_epoch(StopRequest())
+    assert in_time == [True] * 6
+
+
 @pytest.mark.parametrize("stop", [3, 5, 6])
 def test_the_batch_a_process_begins_with_makes_no_difference(finished, digits, tmp_path, monkeypatch, stop):
     save = Checkpoint.save
@@ -192,9 +269,10 @@ class Sampler(keras.callbacks.Callback):
 
     def __init__(self, data):
         super().__init__()
-        self.x = data.x_val[:20]
+        self.x, self.losses = data.x_val[:20], []
 
     def on_train_batch_end(self, batch, logs=None):
+        self.losses.append(logs["loss"])
         self.model.sample(2, seed=batch)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -203,9 +281,9 @@ class Sampler(keras.callbacks.Callback):
 
 
 def test_callbacks_that_sample_and_evaluate_change_no_bit(finished, digits, tmp_path):
-    assert_same_run(
-        finished, train(TINY, digits, models_dir=tmp_path, verbose=0, callbacks=[Sampler(digits)])
-    )
+    sampler = Sampler(digits)
+    assert_same_run(finished, train(TINY, digits, models_dir=tmp_path, verbose=0, callbacks=[sampler]))
+    assert len(set(sampler.losses)) == len(sampler.losses) == 18  # each step's own
 
 
 def test_csv_logger_and_early_stopping_of_keras(digits, tmp_path):

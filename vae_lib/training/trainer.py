@@ -28,6 +28,7 @@ from vae_lib.utils.signals import StopRequest, stop_requests
 
 VALIDATION_NOISE = 2**31  # the step whose noise every validation uses: training never gets that far
 CHECKPOINT_STEPS = 2000  # longer epochs are saved in between too
+READ_STEPS = 50  # from one reading of the loss to the next: each waits for the device, as a step does not
 WARMUP_STEPS = 300  # of the learning rate, or a tenth of a shorter run
 BETA_2 = 0.98  # of Adam: a shorter memory than Keras' 0.999 suits runs of a few epochs
 CLIP_NORM = 1000.0  # of the gradient of nats per image: takes effect in the first steps only
@@ -204,7 +205,7 @@ class TrainingLoop:
                 while self.step < self.total_steps and not self.vae.stop_training:
                     self._run_epoch(stop)
         except _NotFiniteError:
-            epoch = min(self.step // self.steps_per_epoch + 1, self.config.epochs)
+            epoch = math.ceil(self.step / self.steps_per_epoch)
             self._write_record()
             write_json(self.run.directory / "metrics.json", {"status": "diverged", "epoch": epoch})
             return
@@ -214,20 +215,23 @@ class TrainingLoop:
     def _run_epoch(self, stop: StopRequest) -> None:
         """Train to the end of the epoch, validate, and save a checkpoint."""
         epoch, start = divmod(self.step, self.steps_per_epoch)
-        order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.data.x_train))
         self.began = time.perf_counter()
+        batches = self._batches(epoch, start)
+        batch = next(batches)
         self.callbacks.on_epoch_begin(epoch)
         for i in range(start, self.steps_per_epoch):
-            rows = order[i * self.config.batch_size : (i + 1) * self.config.batch_size]
+            at_end = i + 1 == self.steps_per_epoch
             self.callbacks.on_train_batch_begin(i)
             if self.config.annealing != "none":
                 self.vae.beta.assign(self.config.beta_at(self.step, self.steps_per_epoch))
             if i == start or self.has_callbacks:  # callbacks may have drawn from the same noise
                 self.vae.reseed(self.config.seed, self.step)
-            values = _finite(self.train_step(self._batch("train", rows)))
+            logs = self.train_step(batch)
             self.step += 1
+            batch = next(batches, None)  # gathered while a GPU computes the step
+            if at_end or self.has_callbacks or (i - start) % READ_STEPS == 0:  # else the bar shows the last
+                values = _finite(logs)
             self.callbacks.on_train_batch_end(i, values)
-            at_end = i + 1 == self.steps_per_epoch
             if at_end:
                 self._close_epoch(epoch, values)
             if at_end or stop.signal or self.step % CHECKPOINT_STEPS == 0:
@@ -273,6 +277,12 @@ class TrainingLoop:
             logs = self.test_step(self._batch("val", slice(i, i + self.vae.images_at_once)))
         return _finite(logs)
 
+    def _batches(self, epoch: int, start: int):
+        """Yield the training batches of an epoch, in its order, from batch `start` on."""
+        order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.data.x_train))
+        for i in range(start, self.steps_per_epoch):
+            yield self._batch("train", order[i * self.config.batch_size : (i + 1) * self.config.batch_size])
+
     def _batch(self, part: str, rows) -> tuple[np.ndarray, ...]:
         """Gather images, with labels if the model takes them, as `fit` would hand them to a step."""
         x, y = self.data.images_and_labels(part)
@@ -289,7 +299,7 @@ class TrainingLoop:
         return {f"{group}/{i}": v for group, variables in groups.items() for i, v in enumerate(variables)}
 
     def _save(self, at_end: bool) -> None:
-        """Save a checkpoint, or raise _NotFiniteError if a weight is no longer finite.
+        """Save a checkpoint, or raise _NotFiniteError if a weight or a mean of the loss is no longer finite.
 
         Args:
             at_end: Whether the epoch is complete: only then can a callback have stopped the run.
