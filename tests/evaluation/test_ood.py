@@ -132,3 +132,13 @@ def test_the_text_names_what_is_likelier_and_what_tells_it_apart_and_all_is_writ
 def test_bad_arguments_are_refused(settings, message, trained, digits):
     with pytest.raises(InputError, match=message):
         ood.compare(trained[0], digits, **settings)
+
+
+def test_the_table_to_read_has_the_cost_and_each_auroc_with_its_interval_in_the_order_of_the_comparison():
+    rows = [("b", "elbo", 0.9), ("b", "png", 0.5), ("a", "elbo", 0.124), ("a", "png", 1.0)]
+    table = pd.DataFrame(rows, columns=["outside", "score", "auroc"]).assign(half_width=0.016)
+    images = pd.DataFrame({"set": ["own", "a", "a", "b"], "cost": [9.0, 1.0, 3.0, 5.0]})
+    frame = ood.as_frame(ood.Comparison(["run"], table, images, {}, "bits/dim", {}))
+    assert frame.index.tolist() == ["b", "a"] and frame["bits/dim"].tolist() == [5.0, 2.0]
+    assert frame.columns.tolist() == ["bits/dim", "−ELBO", "PNG alone"]
+    assert frame.loc["a"].tolist()[1:] == ["0.12 ±0.02", "1.00 ±0.02"]

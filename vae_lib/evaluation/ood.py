@@ -231,6 +231,18 @@ def _table(images: pd.DataFrame, runs: list[str], sets: list[str]) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
+def as_frame(found: Comparison, digits: int = 2) -> pd.DataFrame:
+    """Return the table as it is read: a row a set outside, its mean cost, and AUROC ± half-width a score."""
+    pairs = zip(found.table["auroc"], found.table["half_width"], strict=True)
+    table = found.table.assign(
+        text=[f"{auroc:.{digits}f} ±{half_width:.{digits}f}" for auroc, half_width in pairs],
+        score=[_title(score) for score in found.table["score"]],
+    )
+    frame = table.pivot_table("text", "outside", "score", aggfunc="first", sort=False)
+    frame.insert(0, found.unit, found.images.groupby("set")["cost"].mean())
+    return frame
+
+
 def as_text(found: Comparison) -> str:
     """Return the comparison as lines: the table, the failure of the likelihood, and what the scores are."""
     table, costs = found.table, found.images.groupby("set")["cost"].mean()
@@ -239,9 +251,8 @@ def as_text(found: Comparison) -> str:
     wide = max(map(len, found.sources)) + 2
     lines = [f"{'':{wide}}{found.unit:>11}" + "".join(f"{score:>14}" for score in scores)]
     lines.append(f"{own:{wide}}{costs[own]:>11.3f}   (the run's own test images)")
-    for name, rows in table.groupby("outside", sort=False):
-        cells = (f"{a:.3f} ±{h:.3f}" for a, h in zip(rows["auroc"], rows["half_width"], strict=True))
-        lines.append(f"{name:{wide}}{costs[name]:>11.3f}" + "".join(f"{cell:>14}" for cell in cells))
+    for name, (mean, *cells) in as_frame(found, digits=3).T.items():
+        lines.append(f"{name:{wide}}{mean:>11.3f}" + "".join(f"{cell:>14}" for cell in cells))
     first = table.iloc[0]
     lines += [
         "",

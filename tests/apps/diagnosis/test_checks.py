@@ -90,3 +90,8 @@ def test_probabilities_of_a_second_sigmoid_are_known_by_their_range(rng):
     for scaled in ({"x": x, "reconstruction": 2 * once - 1}, {"x": 255 * x, "reconstruction": once}):
         assert names(vl.diagnose(scaled)) == ["data range"]
     assert names(vl.diagnose({"bce": [3.0, -40.0]})) == ["data range"]
+
+
+def test_a_decoder_that_has_learned_little_is_not_taken_for_one_of_another_range(rng):
+    x = (rng.random((200, 36)) < 0.05).astype("float32")  # nearer to 2 * reconstruction - 1
+    assert names(vl.diagnose({"x": x, "reconstruction": 0.48 + 0.05 * x})) == []

@@ -3,5 +3,5 @@
 import lazy_loader as lazy
 
 __getattr__, __dir__, __all__ = lazy.attach(
-    __name__, submod_attrs={"examination": ["diagnose"], "findings": ["Diagnosis", "Finding"]}
+    __name__, submod_attrs={"examination": ["diagnose"], "findings": ["Diagnosis", "Finding", "first_faults"]}
 )

@@ -17,11 +17,11 @@ from vae_lib.utils.errors import InputError
 
 CHECKS = (  # causes before what they bring about
     pixels.data_range,
+    losses.kl_sign,
     course.not_finite,
     pixels.sigmoid_twice,
     pixels.no_sigmoid,
     pixels.logits,
-    losses.kl_sign,
     losses.kl_formula,
     losses.true_beta,
     course.annealing,

@@ -1,7 +1,9 @@
 """What an examination says: its findings, what was checked, and what could not be."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+
+import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,16 @@ class Diagnosis:
         lines.append(f"checked: {', '.join(self.checked) or 'nothing'}")
         lines += [f"not checked: {name} (needs {needs})" for name, needs in self.not_checked.items()]
         return "\n".join(lines)
+
+
+def first_faults(diagnoses: Mapping[str, Diagnosis]) -> pd.DataFrame:
+    """Return a row for each training: the names of its faults, and evidence and remedy of the first."""
+    rows = {}
+    for name, diagnosis in diagnoses.items():
+        names = ", ".join(dict.fromkeys(fault.name for fault in diagnosis.faults))
+        first = diagnosis.faults[0] if diagnosis.faults else Finding("", "", "")
+        rows[name] = {"faults": names or "none", "evidence": first.evidence, "remedy": first.remedy}
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def check(name: str, *alternatives: str) -> Callable:

@@ -46,8 +46,8 @@ def data_range(x, reconstruction, reconstruction_loss, loss_kind) -> Iterator[Fi
     if x is not None and reconstruction is not None:
         ranges = f"x goes from {_range(x)}, the reconstruction from {_range(reconstruction)}"
         best = best_map(x, reconstruction)
-        beyond = float(np.mean((x < -0.01) | (x > 1.01)))
-        if best in RESCALED:
+        beyond = _outside(x)
+        if best in RESCALED and max(beyond, _outside(reconstruction)) > OUTSIDE:
             yield Finding(
                 "data range",
                 f"{ranges}, and x is nearer to {best} than to the reconstruction",
