@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from vae_lib.metrics import disentanglement
-from vae_lib.metrics.disentanglement import factor_vae_score, mig, mutual_information, sap
+from vae_lib.metrics.disentanglement import COLLAPSED, factor_vae_score, mig, mutual_information, sap
 
 N = 2000
 SIZES = (3, 4, 6)  # values of each factor
@@ -75,11 +75,15 @@ def test_noisy_codes_lie_between_rotated_and_perfect(perfect, rotated):
 def test_constant_and_collapsed_codes_score_zero(codes):
     found = scores(codes)
     assert found.pop("informativeness") == pytest.approx(np.mean([1 / size for size in SIZES]), abs=0.05)
+    found["mig"] = mig(codes, FACTORS, min_variance=COLLAPSED)
     assert found == dict.fromkeys(found, 0.0)  # NaN would not be equal
 
 
-def test_scale_is_ignored_once_the_threshold_is_lifted(perfect):
-    assert mig(1e-3 * PERFECT, FACTORS, min_variance=0.0) == pytest.approx(perfect["mig"])
+def test_the_published_mig_ignores_the_scale_and_counts_what_collapsed_codes_know(perfect):
+    assert mig(1e-3 * PERFECT, FACTORS) == pytest.approx(perfect["mig"])
+    copied = np.column_stack([PERFECT, 1e-3 * PERFECT])  # every factor is known twice
+    assert mig(copied, FACTORS) == pytest.approx(0.0, abs=1e-12)
+    assert mig(copied, FACTORS, min_variance=COLLAPSED) == pytest.approx(perfect["mig"])
 
 
 def test_duplicated_codes_lose_their_gap_and_completeness_but_not_disentanglement(perfect):

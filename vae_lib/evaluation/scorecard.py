@@ -192,7 +192,9 @@ def factor_scores(context: EvaluationContext) -> Rows:
     """Yield the scores of disentanglement that need no forest."""
     z_mean, factors = _codes_and_factors(context)
     note = "every factor read as categories, cyclic ones too"
-    yield row("mig", disentanglement.mig(z_mean, factors), len(z_mean), note=note)
+    yield row("mig", disentanglement.mig(z_mean, factors), len(z_mean), note=f"all codes; {note}")
+    active = disentanglement.mig(z_mean, factors, min_variance=disentanglement.COLLAPSED)
+    yield row("mig_active", active, len(z_mean), note=f"without collapsed codes; {note}")
     for seed in context.config.seeds:
         yield row("sap", disentanglement.sap(z_mean, factors, seed=seed), len(z_mean), seed=seed)
 
@@ -231,7 +233,7 @@ _METRICS_OF = {
     reconstruction_scores: ("mse", "psnr", "classifier_accuracy"),
     embedding_scores: ("trustworthiness",),
     probe_scores: ("knn_accuracy", "linear_probe_accuracy"),
-    factor_scores: ("mig", "sap"),
+    factor_scores: ("mig", "mig_active", "sap"),
     vote_scores: ("factor_vae_score",),
     dci_scores: ("dci_disentanglement", "dci_completeness", "dci_informativeness"),
     sample_scores: ("frechet_distance", "kernel_distance", "precision", "recall", "copied_share"),

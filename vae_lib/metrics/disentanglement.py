@@ -13,8 +13,9 @@ or with too few factors that vary, raise a ValueError. Rules for all four:
   out, pass `factors[:, keep]`. Where values do look alike, as in dSprites, no code can separate them.
 - A factor with a single value is left out.
 - A code whose variance over the data is at most `min_variance` has collapsed and counts as constant: the
-  scores do not depend on scale and would find factors in its noise. The default, that of `active_units`, is
-  meant for codes on the scale of N(0, I); pass 0 for others.
+  scores do not depend on scale and would find factors in its noise. The default, `COLLAPSED`, that of
+  `active_units`, is meant for codes on the scale of N(0, I); pass 0 for others. For MIG the default is 0, as
+  it was published.
 
 Scores depend on the number of samples, bins and votes: compare like with like.
 """
@@ -29,6 +30,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from vae_lib.metrics.shapes import check_shapes
 
+COLLAPSED = 1e-2  # variance of a code, at most
 _VOTES = 2000  # of the FactorVAE score, in either half of the rows
 
 
@@ -57,7 +59,7 @@ def _mean_gap(scores: np.ndarray) -> float:
     return float(np.mean(ordered[-1] - ordered[-2]))
 
 
-def mig(codes: ArrayLike, factors: ArrayLike, n_bins: int = 20, min_variance: float = 1e-2) -> float:
+def mig(codes: ArrayLike, factors: ArrayLike, n_bins: int = 20, min_variance: float = 0.0) -> float:
     """Mutual information gap: how much more the best code says about a factor than the second best.
 
     Codes are cut into `n_bins` bins of equal width between their extremes, so a factor with more values than
@@ -68,7 +70,8 @@ def mig(codes: ArrayLike, factors: ArrayLike, n_bins: int = 20, min_variance: fl
         codes: Posterior means, shape (n, latent_dim), latent_dim at least 2.
         factors: Integer categories, shape (n, n_factors).
         n_bins: Bins of a code.
-        min_variance: Codes that vary no more than this count as constant.
+        min_variance: Codes that vary no more than this count as constant. At 0 all codes count, as published;
+            with `COLLAPSED` the gap is larger, since what is left of a collapsed code is no runner-up.
 
     Returns:
         The gap as a share of the factor's entropy, mean over factors, 0 to 1. Higher is better.
@@ -79,7 +82,7 @@ def mig(codes: ArrayLike, factors: ArrayLike, n_bins: int = 20, min_variance: fl
 
 
 def mutual_information(
-    codes: ArrayLike, factors: ArrayLike, n_bins: int = 20, min_variance: float = 1e-2
+    codes: ArrayLike, factors: ArrayLike, n_bins: int = 20, min_variance: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the two parts of `mig`, in nats; arguments and errors are the same.
 
@@ -93,7 +96,7 @@ def mutual_information(
     return information, np.array([stats.entropy(np.bincount(f)) for f in factors.T])
 
 
-def sap(codes: ArrayLike, factors: ArrayLike, min_variance: float = 1e-2, seed: int = 0) -> float:
+def sap(codes: ArrayLike, factors: ArrayLike, min_variance: float = COLLAPSED, seed: int = 0) -> float:
     """Separated attribute predictability: the gap in how well single codes classify a factor.
 
     A code alone predicts a factor by thresholds, one fewer than the factor has values, set greedily by a
@@ -124,7 +127,7 @@ def sap(codes: ArrayLike, factors: ArrayLike, min_variance: float = 1e-2, seed: 
 
 
 def dci(
-    codes: ArrayLike, factors: ArrayLike, n_trees: int = 50, min_variance: float = 1e-2, seed: int = 0
+    codes: ArrayLike, factors: ArrayLike, n_trees: int = 50, min_variance: float = COLLAPSED, seed: int = 0
 ) -> dict[str, float]:
     """Disentanglement, completeness and informativeness from the importances of random forests.
 
@@ -182,7 +185,7 @@ def _concentration(importance: np.ndarray) -> np.ndarray:
 
 
 def factor_vae_score(
-    codes: ArrayLike, factors: ArrayLike, batch_size: int = 64, min_variance: float = 1e-2, seed: int = 0
+    codes: ArrayLike, factors: ArrayLike, batch_size: int = 64, min_variance: float = COLLAPSED, seed: int = 0
 ) -> float:
     """Accuracy with which the code that varies least names the factor that was held fixed.
 

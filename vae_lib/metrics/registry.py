@@ -55,6 +55,7 @@ METRICS = {
     "knn_accuracy": Metric("10-NN accuracy of codes", "share", HIGHER, 3, _REPRESENTATION, "z_mean"),
     "linear_probe_accuracy": Metric("linear probe of codes", "share", HIGHER, 3, _REPRESENTATION, "z_mean"),
     "mig": Metric("mutual information gap (MIG)", "share", HIGHER, 2, _DISENTANGLEMENT, "z_mean"),
+    "mig_active": Metric("MIG of active codes", "share", HIGHER, 2, _DISENTANGLEMENT, "z_mean"),
     "sap": Metric("attribute gap (SAP)", "share", HIGHER, 2, _DISENTANGLEMENT, "z_mean"),
     "factor_vae_score": Metric("FactorVAE score", "share", HIGHER, 2, _DISENTANGLEMENT, "z_mean"),
     "dci_disentanglement": Metric("DCI disentanglement", "share", HIGHER, 2, _DISENTANGLEMENT, "z_mean"),
