@@ -390,14 +390,14 @@ def test_a_study_is_done_in_shards_and_its_table_and_figures_are_drawn_from_what
 def test_a_study_of_your_own_compares_sizes_at_the_first_beta_and_betas_at_the_last_size():
     words = shlex.split("study --dataset digits --latent_dim 2 8 --beta 1 4 16 --seeds 2 --epochs 7")
     studied = _comparisons(make_parser().parse_args(words))
-    cells = {name: [(c.latent_dim, c.beta, c.seed) for c in configs] for name, configs in studied.items()}
+    cells = {name: [(c.latent_dim, c.beta, c.seed) for c in found.configs] for name, found in studied.items()}
     assert cells == {
         "latent_size": [(2, 1, 0), (2, 1, 1), (8, 1, 0), (8, 1, 1)],
         "beta": [(8, 1, 0), (8, 1, 1), (8, 4, 0), (8, 4, 1), (8, 16, 0), (8, 16, 1)],
     }
-    assert {c.epochs for configs in studied.values() for c in configs} == {7}
+    assert {c.epochs for found in studied.values() for c in found.configs} == {7}
     single = _comparisons(make_parser().parse_args(["study", "--dataset", "digits"]))
-    assert [(c.latent_dim, c.seed) for c in single["beta"]] == [(16, 0), (16, 1), (16, 2)] and len(
+    assert [(c.latent_dim, c.seed) for c in single["beta"].configs] == [(16, 0), (16, 1), (16, 2)] and len(
         single
     ) == 1
 

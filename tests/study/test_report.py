@@ -22,8 +22,8 @@ SCORED = {
 @pytest.fixture
 def table():
     """Every comparison of three small cells of the preset `full`, with scores that rise by 1 % a cell."""
-    configs = preset_comparisons("full")
-    chosen = {config for name in ("data_set", "likelihood") for config in configs[name] if config.seed < 2}
+    found = preset_comparisons("full")
+    chosen = {c for name in ("data_set", "likelihood") for c in found[name].configs if c.seed < 2}
     rows = []
     for i, config in enumerate(sorted(chosen, key=str)):
         facts = dict(run=f"run-{i}", source="elsewhere", status="finished", seconds=60.0, parameters=9)

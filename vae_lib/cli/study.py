@@ -7,6 +7,7 @@ import vae_lib as vl
 from vae_lib.cli.inputs import dataset_name
 from vae_lib.cli.parser import FIELDS, add_command, chosen, option
 from vae_lib.config import TrainConfig
+from vae_lib.study.grids import Comparison
 from vae_lib.utils.errors import InputError
 from vae_lib.utils.files import ensure_writable, safe_name
 
@@ -53,7 +54,7 @@ def study(options) -> int:
     return 0 if (table["status"] == "finished").all() else 1
 
 
-def _comparisons(options) -> dict[str, list[TrainConfig]]:
+def _comparisons(options) -> dict[str, Comparison]:
     """Return what a study compares: a preset, or sizes and betas on the user's choice of data."""
     given = chosen(options, ("latent_dim", "beta", "seeds", *SHARED))
     given = {name: value for name, value in given.items() if value is not None}

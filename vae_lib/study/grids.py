@@ -17,7 +17,7 @@ STUDY_EVALUATION = EvaluationConfig(
 )  # fmt: skip
 
 
-def grid(base: TrainConfig, **axes: Iterable) -> list[TrainConfig]:
+def grid(base: TrainConfig, **axes: Iterable) -> tuple[TrainConfig, ...]:
     """Return a config for every combination of the values of some fields.
 
     Args:
@@ -25,11 +25,36 @@ def grid(base: TrainConfig, **axes: Iterable) -> list[TrainConfig]:
         axes: Field name -> values, such as `latent_dim=(2, 8, 32), seed=range(3)`.
     """
     combinations = itertools.product(*axes.values())
-    return [dataclasses.replace(base, **dict(zip(axes, values, strict=True))) for values in combinations]
+    return tuple(dataclasses.replace(base, **dict(zip(axes, values, strict=True))) for values in combinations)
 
 
-def preset_comparisons(preset: str) -> dict[str, list[TrainConfig]]:
-    """Return the configs of each comparison; a config may serve in several, and is trained once.
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Runs that differ in one setting and the seed."""
+
+    setting: str  # the field of the config that is compared
+    configs: tuple[TrainConfig, ...]  # a config may serve in several comparisons, and is trained once
+    within: str = "dataset"  # the field whose values are kept apart
+
+
+def compare(
+    base: TrainConfig, setting: str, values: Iterable, seeds: Iterable[int] = (0,), within="dataset", **axes
+) -> Comparison:
+    """Return a comparison of some values of a setting, at every combination of those of other fields.
+
+    Args:
+        base: Every other field.
+        setting: The field that is compared.
+        values: Its values.
+        seeds: Of the runs of each cell.
+        within: The field whose values are kept apart.
+        axes: Other fields -> values, as in `grid`.
+    """
+    return Comparison(setting, grid(base, **axes, **{setting: values}, seed=seeds), within)
+
+
+def preset_comparisons(preset: str) -> dict[str, Comparison]:
+    """Return what a preset compares, by name.
 
     Args:
         preset: `smoke`, a test on embedded data; `quick`, minutes, one seed; `full`, hours, three seeds.
@@ -40,35 +65,48 @@ def preset_comparisons(preset: str) -> dict[str, list[TrainConfig]]:
     if preset == "smoke":
         base = TrainConfig(dataset="digits", latent_dim=4, epochs=1, n_train=500, width=4, dense_units=16)
         return {
-            "latent_size": grid(base, latent_dim=(2, 4), seed=(0, 1)),
-            "beta": grid(base, beta=(1.0, 4.0), seed=(0, 1)),
+            "latent_size": compare(base, "latent_dim", (2, 4), (0, 1)),
+            "beta": compare(base, "beta", (1.0, 4.0), (0, 1)),
         }
     if preset == "quick":
         base = TrainConfig(latent_dim=LATENT_DIM, epochs=3, n_train=12_000)
         return {
-            "latent_size": grid(base, dataset=REAL, latent_dim=(2, 8, 32)),
-            "beta": grid(base, dataset=REAL[:1], beta=(0.25, 1.0, 4.0, 16.0)),
+            "latent_size": compare(base, "latent_dim", (2, 8, 32), dataset=REAL),
+            "beta": compare(base, "beta", (0.25, 1.0, 4.0, 16.0)),
         }
     if preset == "full":
-        base, seeds = TrainConfig(latent_dim=LATENT_DIM, epochs=5), range(3)
-        color = dataclasses.replace(base, dataset="cifar10", channels="independent")
-        sizes, betas = (2, 4, 8, 16, 32, 64, 128), (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-        sprites = TrainConfig(dataset="sprites", latent_dim=10, epochs=40)
-        return {
-            "data_set": grid(base, dataset=("fashion_mnist", "mnist"), seed=seeds) + grid(color, seed=seeds),
-            "latent_size": [c for of in (base, color) for c in grid(of, latent_dim=sizes, seed=seeds)],
-            "beta": [c for of in (base, color) for c in grid(of, beta=betas, seed=seeds)],
-            "disentanglement": grid(sprites, beta=(1.0, 2.0, 4.0, 8.0, 16.0, 32.0), seed=range(5)),
-            "likelihood": grid(base, likelihood=("bernoulli", "discretized_logistic"), seed=seeds),
-            "prior": grid(base, prior=("normal", "flow"), seed=seeds),
-            "conditional": grid(base, conditional=(False, True), seed=seeds),
-        }
+        return _full_comparisons()
     raise InputError(f"preset must be one of {', '.join(STUDIES)}; received {preset!r}")
+
+
+def _full_comparisons() -> dict[str, Comparison]:
+    base, seeds = TrainConfig(latent_dim=LATENT_DIM, epochs=5), range(3)
+    color = dataclasses.replace(base, dataset="cifar10")
+    labelled = dataclasses.replace(base, conditional=True)
+    sprites = TrainConfig(dataset="sprites", latent_dim=10, epochs=40)
+    # An epoch of the hierarchical network takes as long as five of the flat one.
+    families = (base, dataclasses.replace(base, network="hierarchical", epochs=1, batch_size=32))
+    return {
+        "data_set": compare(base, "dataset", (*REAL, "mnist"), seeds, within="beta"),
+        "family": Comparison(
+            "network", tuple(c for f in families for c in grid(f, dataset=(*REAL, "mnist"), seed=seeds))
+        ),
+        "channels": compare(color, "channels", ("independent", "in_turn"), seeds),
+        "latent_size": compare(base, "latent_dim", (2, 4, 8, 16, 32, 64, 128), seeds, dataset=REAL),
+        "beta": compare(base, "beta", (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0), seeds, dataset=REAL),
+        "disentanglement": compare(sprites, "beta", (1.0, 2.0, 4.0, 8.0, 16.0, 32.0), range(5)),
+        "likelihood": compare(base, "likelihood", ("bernoulli", "discretized_logistic"), seeds),
+        "prior": compare(base, "prior", ("normal", "flow"), seeds, dataset=(*REAL, "mnist")),
+        "conditional": compare(base, "conditional", (False, True), seeds),
+        "label_prior": compare(
+            labelled, "prior", ("normal", "gaussian", "flow"), seeds, dataset=("fashion_mnist", "mnist")
+        ),
+    }
 
 
 def sweep(
     base: TrainConfig, latent_dims: Sequence[int], betas: Sequence[float], n_seeds: int
-) -> dict[str, list[TrainConfig]]:
+) -> dict[str, Comparison]:
     """Return a comparison of latent sizes, at the first beta, and one of betas, at the last size.
 
     Args:
@@ -78,10 +116,10 @@ def sweep(
         n_seeds: Runs of each cell, with the seeds 0, 1, ...
     """
     base = dataclasses.replace(base, latent_dim=latent_dims[-1], beta=betas[0])
-    sizes = grid(base, latent_dim=latent_dims, seed=range(n_seeds))
+    sizes = compare(base, "latent_dim", latent_dims, range(n_seeds))
     found = {"latent_size": sizes} if len(latent_dims) > 1 else {}
     if len(betas) > 1 or not found:
-        found["beta"] = grid(base, beta=betas, seed=range(n_seeds))
+        found["beta"] = compare(base, "beta", betas, range(n_seeds))
     return found
 
 
@@ -90,9 +128,9 @@ def all_configs(preset: str) -> list[TrainConfig]:
     return unique_configs(preset_comparisons(preset))
 
 
-def unique_configs(comparisons: Mapping[str, Iterable[TrainConfig]]) -> list[TrainConfig]:
+def unique_configs(comparisons: Mapping[str, Comparison]) -> list[TrainConfig]:
     """Return the configs of all comparisons, each once."""
-    return list(dict.fromkeys(config for configs in comparisons.values() for config in configs))
+    return list(dict.fromkeys(config for found in comparisons.values() for config in found.configs))
 
 
 def sort_configs(configs: Iterable[TrainConfig]) -> list[TrainConfig]:
@@ -113,7 +151,8 @@ def showcase() -> dict[str, TrainConfig]:
     base = TrainConfig(epochs=20)
     plain = grid(base, dataset=(*REAL, "mnist"), latent_dim=(LATENT_DIM, 2))
     models = {f"{config.dataset}-z{config.latent_dim}": config for config in plain}
-    for name in ("cifar10-z32", "cifar10-z2"):
+    models["cifar10-z32-in_turn"] = models["cifar10-z32"]
+    for name in ("cifar10-z32", "cifar10-z2"):  # whose pictures have more form
         models[name] = dataclasses.replace(models[name], channels="independent")
     labelled = grid(TrainConfig(epochs=20, conditional=True), dataset=("fashion_mnist", "mnist"))
     models |= {f"{config.dataset}-conditional": config for config in labelled}

@@ -5,27 +5,27 @@ from pathlib import Path
 
 import pandas as pd
 
-from vae_lib.config import TrainConfig
 from vae_lib.data.dataset import title_of
 from vae_lib.plots.curves import metric_panels, plot_rate_distortion
 from vae_lib.plots.save import save_figure
 from vae_lib.study.comparisons import cell_means, compare_adjacent
 from vae_lib.study.findings import key_findings, markdown_table
-from vae_lib.study.grids import all_configs, unique_configs
+from vae_lib.study.grids import Comparison, all_configs, unique_configs
 from vae_lib.study.results import by_run
 from vae_lib.utils.files import safe_name, write_text
 
 _NATS = ("elbo_test", "distortion_test")
 _CLASSES = ("linear_probe_accuracy_z_mean", "knn_accuracy_z_mean", "classifier_accuracy_reconstruction")
-_FRECHET = ("frechet_distance_sample_model", "frechet_distance_mean_model")
-_FACTORS = ("mig_z_mean", "sap_z_mean", "dci_disentanglement_z_mean", "factor_vae_score_z_mean")
+_FRECHET = tuple(f"frechet_distance_{of}" for of in ("sample_model", "mean_model", "sample_mixture"))
+_OBEYED = tuple(f"classifier_accuracy_{of}_{z}" for z in ("model", "mixture") for of in ("mean", "sample"))
+_DIVERSITY = ("within_class_diversity_sample_model", "within_class_diversity_sample_mixture")
+_DCI = ("dci_disentanglement_z_mean", "dci_informativeness_z_mean")
+_FACTORS = ("mig_z_mean", "mig_active_z_mean", "sap_z_mean", *_DCI, "factor_vae_score_z_mean")
 # Columns of `by_run` that are reported.
 SCORES = (
     *("bits_per_dim_test", *_NATS, "rate_test", "psnr_test", "active_units_z_mean"),
-    *(*_CLASSES, *_FRECHET, *_FACTORS),
+    *(*_CLASSES, *_FRECHET, *_OBEYED, *_DIVERSITY, *_FACTORS),
 )
-# What a comparison varies, where it is not named after it.
-SETTINGS = {"data_set": "dataset", "latent_size": "latent_dim", "disentanglement": "beta"}
 INCOMPARABLE = {  # of another kind on both sides, so that no difference is taken: unit, images, labels given
     "data_set": (*_NATS, *_FRECHET),
     "likelihood": _NATS,
@@ -39,14 +39,14 @@ PANELS = {
 }
 
 
-def write_report(table: pd.DataFrame, comparisons: Mapping[str, list[TrainConfig]], out: Path) -> str:
+def write_report(table: pd.DataFrame, comparisons: Mapping[str, Comparison], out: Path) -> str:
     """Write `results.csv`, `intervals.csv`, `differences.csv` and the figures of a study.
 
     Of the whole preset `full`, also `findings.md`: what is said of VAEs, judged by these runs.
 
     Args:
         table: A row per run and score, as `run_study` returns it.
-        comparisons: The configs that are compared, or a part of them, by name.
+        comparisons: What is compared, or a part of it, by name.
         out: The folder.
 
     Returns:
@@ -60,15 +60,15 @@ def write_report(table: pd.DataFrame, comparisons: Mapping[str, list[TrainConfig
         return "\n".join([*lines, "no run has finished"])
     runs, intervals, differences = by_run(table), [], []
     scores = [score for score in SCORES if score in runs]
-    for name, configs in comparisons.items():
-        setting, cells = SETTINGS.get(name, name), by_run(table, configs)
+    for name, comparison in comparisons.items():
+        setting, within = comparison.setting, comparison.within
+        cells = by_run(table, comparison.configs)
         if cells.empty:
             continue
-        within = list(dict.fromkeys(("dataset", "source", setting)))
-        intervals.append(cell_means(cells, within, scores).assign(comparison=name))
-        group = "dataset" if setting != "dataset" else "beta"
+        settings = list(dict.fromkeys(("dataset", "source", within, setting)))
+        intervals.append(cell_means(cells, settings, scores).assign(comparison=name))
         comparable = [score for score in scores if score not in INCOMPARABLE.get(name, ())]
-        differences.append(compare_adjacent(cells, setting, comparable, group).assign(comparison=name))
+        differences.append(compare_adjacent(cells, setting, comparable, within).assign(comparison=name))
         _draw(name, setting, cells, out)
     write_text(out / "intervals.csv", pd.concat(intervals).to_csv(index=False))
     write_text(out / "differences.csv", pd.concat(differences).to_csv(index=False))

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +12,7 @@ from vae_lib.config import EvaluationConfig, TrainConfig
 from vae_lib.data.dataset import title_of
 from vae_lib.evaluation.metric_table import records, training_scores
 from vae_lib.metrics.registry import METRICS, column
-from vae_lib.study.grids import sort_configs
+from vae_lib.study.grids import Comparison, sort_configs
 from vae_lib.training.run import Run
 from vae_lib.utils.errors import InputError
 from vae_lib.utils.files import write_json
@@ -95,6 +95,11 @@ def read_results(
     if not chosen:
         raise InputError(f"there is no run of this study in {models_dir}: `study` computes them")
     return results_table(row for run in chosen for row in rows_of(run, evaluation))
+
+
+def runs_by_comparison(table: pd.DataFrame, comparisons: Mapping[str, Comparison]) -> dict[str, pd.DataFrame]:
+    """Return what `by_run` makes of the table for each comparison, such as those of a preset."""
+    return {name: by_run(table, comparison.configs) for name, comparison in comparisons.items()}
 
 
 def by_run(table: pd.DataFrame, configs: Sequence[TrainConfig] | None = None) -> pd.DataFrame:

@@ -4,6 +4,8 @@ Tables of runs have a row per run, as `results.by_run` returns them; those of bi
 notebook makes, have the columns that the function names.
 """
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from vae_lib.study.comparisons import compare_settings
@@ -72,34 +74,100 @@ def summarize_beta(runs: pd.DataFrame) -> str:
 def summarize_disentanglement(runs: pd.DataFrame) -> str:
     """Say what becomes of MIG and of active latents, and how far seeds of one beta lie apart."""
     by_beta = runs.groupby("beta")
-    mig, active = by_beta["mig_z_mean"], by_beta["active_units_z_mean"].mean()
+    mig, active = by_beta["mig_active_z_mean"], by_beta["active_units_z_mean"].mean()
     low, high, widest = active.index[0], mig.mean().idxmax(), (mig.max() - mig.min()).idxmax()
     return (
-        f"MIG rises from {mig.mean()[low]:.2f} at beta {low:g} to {mig.mean()[high]:.2f} at beta {high:g}, "
-        f"while {active[low]:.1f} active latents become {active[high]:.1f}. At beta {widest:g} alone, seeds "
-        f"span {mig.min()[widest]:.2f} to {mig.max()[widest]:.2f}: one seed could support any claim."
+        f"MIG of active codes rises from {mig.mean()[low]:.2f} at beta {low:g} to {mig.mean()[high]:.2f} at "
+        f"beta {high:g}, while {active[low]:.1f} active latents become {active[high]:.1f}. At beta "
+        f"{widest:g} alone, seeds span {mig.min()[widest]:.2f} to {mig.max()[widest]:.2f}: one seed could "
+        "support any claim."
     )
 
 
 def summarize_priors(runs: pd.DataFrame) -> str:
-    """Say how near draws from each prior come to real images."""
+    """Say how near draws from each prior come to real images, on each data set."""
     columns = ["frechet_distance_sample_model", "frechet_distance_sample_mixture"]
-    means = runs.groupby("prior")[columns].mean()
-    normal, flow = means.loc["normal"], means.loc["flow"]
-    return (
-        f"On {runs['data set'].iloc[0]} the Fréchet distance of draws falls from {normal.iloc[0]:.1f} under "
-        f"N(0, I) to {flow.iloc[0]:.1f} with the learned flow, and to {normal.iloc[1]:.1f} where z comes "
-        "from a mixture fitted to the codes of the model with N(0, I)."
-    )
+    lines = []
+    for name, rows in runs.groupby("data set", sort=False):
+        means = rows.groupby("prior")[columns].mean()
+        normal, flow = means.loc["normal"], means.loc["flow"]
+        lines.append(
+            f"On {name} the Fréchet distance of draws is {normal.iloc[0]:.1f} under N(0, I), "
+            f"{flow.iloc[0]:.1f} with the learned flow, and {normal.iloc[1]:.1f} where z comes from a "
+            "mixture fitted to the codes of the model with N(0, I)."
+        )
+    return " ".join(lines)
 
 
-def summarize_labels(runs: pd.DataFrame) -> str:
-    """Say what telling the label does to the codes, and how often the class asked for is what comes."""
+def summarize_labels(runs: pd.DataFrame, labelled: pd.DataFrame) -> str:
+    """Say what telling the label does to the codes, and how often the class asked for is what comes.
+
+    Args:
+        runs: Of models with and without the label.
+        labelled: Of conditional models with several priors.
+    """
     means = runs.groupby("conditional")[["knn_accuracy_z_mean", "linear_probe_accuracy_z_mean"]].mean()
     (knn, probe), (knn_given, probe_given) = means.loc[False], means.loc[True]
-    judged = runs[runs["conditional"]]["classifier_accuracy_mean_model"].mean()
-    return (
+    lines = [
         f"Given the label, 10-NN of codes falls from {knn:.0%} to {knn_given:.0%} and the linear probe "
-        f"from {probe:.0%} to {probe_given:.0%}; the classifier finds the class that was asked for in "
-        f"{judged:.0%} of decoder means."
-    )
+        f"from {probe:.0%} to {probe_given:.0%}: z still tells much of the class."
+    ]
+    for name, rows in labelled.groupby("data set", sort=False):
+        found = rows.groupby("prior")["classifier_accuracy_sample_model"].mean()
+        own = f"{found['gaussian']:.0%} with a Gaussian of each class, {found['flow']:.0%} with the flow"
+        mixture = rows.loc[rows["prior"] == "normal", "classifier_accuracy_sample_mixture"].mean()
+        lines.append(
+            f"On {name} the judge finds the class that was asked for in {found['normal']:.0%} of draws "
+            f"under N(0, I), in {own}, and in {mixture:.0%} where a mixture of each class is fitted to the "
+            "codes of the model with N(0, I)."
+        )
+    return " ".join(lines)
+
+
+def summarize_families(channels: pd.DataFrame, family: pd.DataFrame) -> str:
+    """Say what channels in turn, and latents on several scales, do to bits and draws.
+
+    Args:
+        channels: Runs whose channels are independent or in turn.
+        family: Runs of flat and hierarchical networks, trained for equal time.
+    """
+    scores = ["bits_per_dim_test", "frechet_distance_sample_model", "frechet_distance_sample_mixture"]
+    means = channels.groupby("channels")[scores].mean()
+    alone, turn = means.loc["independent"], means.loc["in_turn"]
+    lines = [
+        f"Channels in turn take the bits of {channels['data set'].iloc[0]} from {alone.iloc[0]:.2f} to "
+        f"{turn.iloc[0]:.2f}, and the Fréchet distance of draws from {alone.iloc[1]:.1f} to "
+        f"{turn.iloc[1]:.1f}."
+    ]
+    for name, rows in family.groupby("data set", sort=False):
+        means = rows.groupby("network")[scores].mean()
+        if {"conv", "hierarchical"} <= set(means.index):
+            flat, scales = means.loc["conv"], means.loc["hierarchical"]
+            lines.append(
+                f"In equal time, latents on several scales take {name} from {flat.iloc[0]:.2f} to "
+                f"{scales.iloc[0]:.2f} bits per dimension; the nearest draws of each, from its own prior or "
+                f"the mixture, have a Fréchet distance of {flat.iloc[1:].min():.1f} and "
+                f"{scales.iloc[1:].min():.1f}."
+            )
+    return " ".join(lines)
+
+
+def summarize_novelty(comparisons: Mapping) -> str:
+    """Say of each model whether the first set outside is likelier than its own, and what tells them apart.
+
+    Args:
+        comparisons: Words for a model -> what `evaluation.ood.compare` returned.
+    """
+    lines = []
+    for model, found in comparisons.items():
+        own, outside = list(found.sources)[:2]
+        cost = found.images.groupby("set")["cost"].mean()
+        auroc = found.table[found.table["outside"] == outside].set_index("score")["auroc"]
+        less = f", and less the size of a PNG {auroc['complexity']:.2f}" if "complexity" in auroc else ""
+        likelier = "likelier" if cost[outside] < cost[own] else "less likely"
+        lines.append(
+            f"Under the model with {model}, images of {outside} take {cost[outside]:.2f} {found.unit} and "
+            f"those of {own} {cost[own]:.2f}: what it never saw is {likelier}. −ELBO tells the two apart "
+            f"with an AUROC of {auroc['elbo']:.2f}{less}."
+        )
+    return " ".join(lines)

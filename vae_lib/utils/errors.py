@@ -4,8 +4,12 @@
 class InputError(ValueError):
     """A bad option, file or data set. The message says what, the value received and the remedy.
 
-    The command line prints the message as one line and exits with code 2.
+    The command line prints the message as one line and exits with code 2; a notebook prints it as one line.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that a notebook shows in place of a traceback."""
+        return [f"Stopped: {self}"]
 
 
 class DivergenceError(RuntimeError):

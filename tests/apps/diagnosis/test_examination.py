@@ -12,6 +12,7 @@ import vae_lib as vl
 from tests.support.plain_vae import bce_sum, kl_sum, train_plain
 from tools.execute_notebook import ROOT
 from vae_lib.apps.diagnosis.examination import CHECKS
+from vae_lib.apps.diagnosis.findings import first_faults
 from vae_lib.utils.errors import InputError
 
 Adam = keras.optimizers.Adam
@@ -190,7 +191,7 @@ FAULTY = {"cifar10-z2": ["learning rate"]}
 
 
 def test_no_false_alarm_over_the_histories_of_the_committed_runs():
-    assert len(COMMITTED) >= 131
+    assert len(COMMITTED) >= 166
     found = {path.name: [fault.name for fault in vl.diagnose(path).faults] for path in COMMITTED}
     assert {name: faults for name, faults in found.items() if faults} == FAULTY
 
@@ -257,3 +258,17 @@ def test_a_history_as_a_table_or_of_keras_is_read_as_one_of_lists():
     for history in (columns, pd.DataFrame(columns), of_keras):
         (fault,) = vl.diagnose(history).faults
         assert fault.name == "NaN" and "epoch 2, in loss; the epoch before had loss 3" in fault.evidence
+
+
+def test_trainings_side_by_side_have_all_their_faults_and_the_evidence_of_the_first():
+    histories = {"well": {"loss": [3.0, 2.0]}, "badly": {"loss": [3.0, np.nan], "kl": [-2.0, -3.0]}}
+    found = {name: vl.diagnose(history) for name, history in histories.items()}
+    table = first_faults(found)
+    assert table.loc["well"].tolist() == ["none", "", ""]
+    first, second = found["badly"].faults
+    assert table.loc["badly"].tolist() == [f"{first.name}, {second.name}", first.evidence, first.remedy]
+
+
+def test_a_kl_that_is_subtracted_is_named_before_the_nan_that_it_ends_in():
+    history = {"loss": [-5.0, np.nan], "reconstruction_loss": [3.0, 3.0], "kl_loss": [-8.0, np.nan]}
+    assert [fault.name for fault in vl.diagnose(history).faults] == ["sign of the KL", "NaN"]
