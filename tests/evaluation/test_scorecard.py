@@ -214,7 +214,7 @@ def test_every_row_names_unit_direction_n_and_interval(untrained):
     frechet = taken[(taken["metric"] == "frechet_distance") & (taken["target"] == "real")]
     assert frechet["n"].tolist() == [80, 40, 20] and frechet["value"].is_monotonic_increasing  # its bias
     reasons = left_out(untrained)
-    assert len(reasons) == 6 and set(reasons.values()) == {"left out: the data has no known factors"}
+    assert len(reasons) == 7 and set(reasons.values()) == {"left out: the data has no known factors"}
 
 
 def test_the_table_is_text_and_json(untrained):
