@@ -1,14 +1,17 @@
 """A session of the notebook: what its cells share, loaded once and only when asked for."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from vae_lib.data.dataset import from_arrays
 from vae_lib.plots.image_grids import image_grid
 from vae_lib.study.session import Lazy, Session, small_png
+from vae_lib.training.run import load_run
 from vae_lib.utils.errors import InputError
 
 
@@ -31,6 +34,19 @@ def test_stand_ins_are_named_and_are_not_of_the_study(monkeypatch, tmp_path):
     text = session.summary()
     assert "**CIFAR-10 is not available here" in text and f"{session.table['run'].nunique()} runs" in text
     assert set(session.study) >= {"latent_size", "beta"}
+
+
+def test_a_data_set_of_the_same_source_with_other_pixels_is_not_of_the_study(tmp_path):
+    session = Session("quick", tmp_path, "models", tmp_path)
+    known = load_run("models/showcase/fashion_mnist-z32").data
+    x = np.zeros((20, 28, 28, 1), np.uint8)
+    session.data["fashion_mnist"] = replace(from_arrays(x, name="fashion_mnist"), source=known["source"])
+    assert not session.is_of_study("fashion_mnist")
+
+
+@pytest.mark.real_data
+def test_the_data_set_that_the_runs_were_trained_on_is_of_the_study(tmp_path):
+    assert Session("quick", "data", "models", tmp_path).is_of_study("fashion_mnist")
 
 
 def test_a_figure_is_saved_with_its_runs_and_shown_with_a_description(monkeypatch, tmp_path):

@@ -109,9 +109,10 @@ class Session:
         return runs_by_comparison(self.table, preset_comparisons("full"))
 
     def is_of_study(self, name: str) -> bool:
-        """Whether a data set has the very pixels of the study: only then do both share a figure."""
-        sources = self.table.loc[self.table["dataset"] == name, "source"]
-        return self.data[name].source in set(sources) and self.preset != "smoke"
+        """Whether a data set has the very pixels of the project's runs: only then do both share a figure."""
+        folder = self.models_dir / "showcase" / f"{name}-z32"
+        known = load_run(folder).data["fingerprint"] if (folder / "metrics.json").is_file() else None
+        return self.data[name].fingerprint() == known
 
     def summary(self) -> str:
         """Say in Markdown what there is, and which real data sets are not available here."""
