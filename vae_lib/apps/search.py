@@ -112,8 +112,9 @@ def claim(search: Search, n_trials: int) -> tuple[optuna.Trial, FileLock] | None
                     lock.acquire(timeout=0)
                     return _with_settings(search, optuna.trial.Trial(study, found._trial_id)), lock
             if len(trials) < n_trials:
-                if not study.get_trials(deepcopy=False):  # the default itself comes first
-                    study.enqueue_trial(_default_settings(search))
+                if not study.get_trials(deepcopy=False):
+                    for settings in _first_settings(search):
+                        study.enqueue_trial(settings)
                 trial = study.ask()
                 lock = search.lock(trial.number)
                 lock.acquire()
@@ -135,14 +136,17 @@ def _with_settings(search: Search, trial: optuna.Trial) -> optuna.Trial:
     return trial
 
 
-def _default_settings(search: Search) -> dict:
-    """Return the settings of the default that lie within the space."""
-    found = {}
-    for name, (scale, values) in read_space(search.space).items():
+def _first_settings(search: Search) -> list[dict]:
+    """Return those of the default that lie within the space, and these with each other choice in turn."""
+    found, space = {}, read_space(search.space)
+    for name, (scale, values) in space.items():
         value = getattr(search.default, name)
         if value in values if scale == "choice" else values[0] <= value <= values[1]:
             found[name] = value
-    return found
+    choices = [
+        (name, value) for name, (scale, values) in space.items() if scale == "choice" for value in values
+    ]
+    return [found, *(found | {name: value} for name, value in choices if found.get(name) != value)]
 
 
 def describe(search: Search, trial: optuna.trial.FrozenTrial) -> str:
