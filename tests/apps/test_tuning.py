@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from tests.support.forked import code_of, start
-from vae_lib.apps.search import Search, claim, importances, trials_table
+from vae_lib.apps.search import Search, claim, importances, is_behind, trials_table
 from vae_lib.apps.trials import SLACK, relative_cost, run_trial
 from vae_lib.apps.tuning import Tuning, tune
 from vae_lib.config import TrainConfig
@@ -98,6 +98,22 @@ def test_a_trial_that_cannot_learn_is_stopped_and_leaves_no_run(searched):
     after = tuning.trials[1:]  # the first has nobody to be behind of
     learned = after.loc[after["learning_rate"] == 0.01, "value"]
     assert (after.loc[after["learning_rate"] == 1e-6, "value"] > learned.min()).all()
+
+
+def test_a_trial_is_stopped_in_the_worse_half_of_its_network_whatever_others_reach(tmp_path, digits):
+    search = Search(tmp_path, IDLE, digits, {"network": "mlp,conv"}, "bits_per_dim")
+    study = search.study()
+
+    def is_stopped(network, value):
+        study.enqueue_trial({"network": network})
+        trial = study.ask()
+        trial.suggest_categorical("network", ["mlp", "conv"])
+        trial.report(value, 1)
+        return is_behind(search, trial, 1)
+
+    fast, slow_starters = ("mlp", (3.0, 3.2, 2.9, 2.95)), ("conv", (5.0, 4.0, 4.5))
+    assert [is_stopped(fast[0], value) for value in fast[1]] == [False, True, False, False]
+    assert [is_stopped(slow_starters[0], value) for value in slow_starters[1]] == [False, False, True]
 
 
 @slow

@@ -24,7 +24,6 @@ from vae_lib.metrics.registry import HIGHER, METRICS
 from vae_lib.training.run import Run
 from vae_lib.utils.errors import InputError
 
-REDUCTION = 2  # at each rung the better half so far goes on
 RUNGS = {1: 1 / 4, 2: 1 / 2}  # resource, as Optuna counts -> share of a trial's steps
 LEAST = 4  # trials behind an importance
 
@@ -73,10 +72,9 @@ class Search:
         lock = self.lock("journal")
         with lock:
             _drop_unfinished_line(path)
-        pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=REDUCTION)
         try:
             storage = optuna.storages.JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
-            settings = {"direction": direction, "pruner": pruner, "load_if_exists": True}
+            settings = {"direction": direction, "load_if_exists": True}
             study = optuna.create_study(storage=storage, study_name="search", **settings)
         except (ValueError, KeyError, TypeError, AssertionError) as error:
             raise InputError(f"{path} is damaged ({error}): choose another --name") from None
@@ -147,6 +145,22 @@ def _first_settings(search: Search) -> list[dict]:
         (name, value) for name, (scale, values) in space.items() if scale == "choice" for value in values
     ]
     return [found, *(found | {name: value} for name, value in choices if found.get(name) != value)]
+
+
+def is_behind(search: Search, trial: optuna.Trial, resource: int) -> bool:
+    """Return whether a trial is in the worse half of those of its network that came to a rung so far.
+
+    Networks start at different speeds: halfway, one may be behind that is ahead at the end.
+    """
+    trials = trial.study.get_trials(deepcopy=False)
+    reached = {
+        t.number: t.intermediate_values[resource]
+        for t in trials
+        if resource in t.intermediate_values
+        and search.config_of(t).network == search.config_of(trial).network
+    }
+    order = sorted(reached, key=reached.get, reverse=METRICS[search.measure].direction == HIGHER)
+    return trial.number in order[max(1, len(order) // 2) :]
 
 
 def describe(search: Search, trial: optuna.trial.FrozenTrial) -> str:

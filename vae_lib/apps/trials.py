@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from vae_lib.apps.search import RUNGS, Search, claim, describe
+from vae_lib.apps.search import RUNGS, Search, claim, describe, is_behind
 from vae_lib.config import TrainConfig
 from vae_lib.data.dataset import ImageDataset
 from vae_lib.training.run import Run, remove_run
@@ -126,7 +126,7 @@ def _default_step(default: TrainConfig, data: ImageDataset):
 
 
 class _Rungs(keras.callbacks.Callback):
-    """Scores the model at given shares of its steps, and stops it there if it is behind other trials."""
+    """Scores a trial at given shares of its steps, and stops it if it is behind others of its network."""
 
     def __init__(self, search: Search, trial: optuna.Trial):
         super().__init__()
@@ -152,5 +152,5 @@ class _Rungs(keras.callbacks.Callback):
         known = self.trial.study.get_trials(deepcopy=False)[self.trial.number].intermediate_values
         if resource not in known:  # as of a trial that is taken up
             self.trial.report(value, resource)
-        if self.trial.should_prune():
+        if is_behind(self.search, self.trial, resource):
             raise optuna.TrialPruned(f"stopped at {RUNGS[resource]:.0%} of its steps")

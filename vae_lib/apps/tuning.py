@@ -135,10 +135,10 @@ def tune(
 
     Every trial gets the time of the config's epochs, by a timing of both side by side: fewer epochs of a
     slower model, more of a faster one. Trials are scored on validation images at a quarter and at half of
-    their steps, and go on if they are in the better half so far (successive halving). The best at its end is
-    trained with new seeds, as is the config itself; only these runs are scored on test images. The same call
-    goes on with a search that was stopped, and several processes may make it at once, also on a backend of
-    joblib such as Dask, if they share `models_dir`.
+    their steps, and go on if they are in the better half of their network so far (successive halving). The
+    best at its end is trained with new seeds, as is the config itself; only these runs are scored on test
+    images. The same call goes on with a search that was stopped, and several processes may make it at once,
+    also on a backend of joblib such as Dask, if they share `models_dir`.
 
     Args:
         config: The default: what is not varied, and what is to be beaten.
