@@ -118,6 +118,14 @@ def test_with_classes_there_is_a_mixture_of_each_and_their_shares_weigh_them(rng
     assert np.exp(mixture.log_prob(grid)).sum() * (19 / 149) ** 2 == pytest.approx(1.0, abs=1e-3)
 
 
+def test_a_class_without_codes_has_a_mixture_too(rng):
+    y = np.repeat([0, 1], 200)
+    z = rng.standard_normal((400, 2)) + 9.0 * y[:, None]
+    mixture = fit_mixture_prior(z, z, n_components=(1,), y_train=y, y_val=y, n_classes=3)
+    assert len(mixture.mixtures) == 3 and mixture.shares.tolist() == [0.5, 0.5, 0.0]
+    assert mixture.sample(5, np.full(5, 2)).shape == (5, 2)
+
+
 def test_a_mixture_comes_back_from_its_arrays(rng):
     z, y = rng.standard_normal((300, 3)), rng.integers(0, 2, 300)
     mixture = fit_mixture_prior(z, z, n_components=(2,), y_train=y, y_val=y)

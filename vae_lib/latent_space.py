@@ -148,6 +148,11 @@ def attribute_direction(z: np.ndarray, has_attribute: np.ndarray) -> np.ndarray:
     return z[has_attribute].mean(axis=0) - z[~has_attribute].mean(axis=0)
 
 
+def draw_codes(z_mean: np.ndarray, z_log_var: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return one z drawn from q(z|x) for each image; all arrays are of shape (n, latent_dim)."""
+    return z_mean + np.exp(0.5 * z_log_var) * rng.standard_normal(z_mean.shape)
+
+
 @dataclass(frozen=True)
 class MixturePrior:
     """Gaussian mixtures fitted to codes after training: one of all codes, or one for each class.
@@ -233,6 +238,7 @@ def fit_mixture_prior(
     seed: int = 0,
     y_train: np.ndarray | None = None,
     y_val: np.ndarray | None = None,
+    n_classes: int | None = None,
 ) -> MixturePrior:
     """Fit Gaussian mixtures to codes after training; their sizes are chosen by validation.
 
@@ -243,14 +249,15 @@ def fit_mixture_prior(
         seed: Seed of the fits.
         y_train: Classes 0, 1, ... of the training codes, for a mixture of each; None fits one to all.
         y_val: Classes of the validation codes.
+        n_classes: How many there are; None takes those up to the last of the training codes.
 
     Returns:
         The mixtures with the highest mean log-density of `z_val`.
     """
     if y_train is None:
         y_train, y_val = np.zeros(len(z_train), int), np.zeros(len(z_val), int)
-    mixtures = []
-    for label in range(y_train.max() + 1):
+    mixtures, shares = [], np.bincount(y_train, minlength=n_classes or 0) / len(y_train)
+    for label in range(len(shares)):
         train, val = z_train[y_train == label], z_val[y_val == label]
         train = train if len(train) > 1 else z_train  # of a class that is missing among these codes
         sizes = [k for k in n_components if k == 1 or k <= len(train) // 20]
@@ -259,4 +266,4 @@ def fit_mixture_prior(
             fits = [GaussianMixture(k, reg_covar=1e-4, random_state=seed).fit(train) for k in sizes]
         judged = val if len(val) else train
         mixtures.append(max(fits, key=lambda mixture, z=judged: mixture.score(z)))
-    return MixturePrior(tuple(mixtures), np.bincount(y_train) / len(y_train))
+    return MixturePrior(tuple(mixtures), shares)

@@ -78,8 +78,8 @@ def test_the_encoder_of_a_saved_model_takes_floats_too(tmp_path):
 class ShiftedVAE(VAE):
     """Its codes are not those that its encoder gives, as if a converter had changed them."""
 
-    def encode(self, x, y=None, batch_size=None):
-        z_mean, z_log_var = super().encode(x, y, batch_size)
+    def encode(self, x, y=None):
+        z_mean, z_log_var = super().encode(x, y)
         return z_mean + 0.01, z_log_var
 
 

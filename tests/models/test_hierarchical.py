@@ -3,9 +3,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from vae_lib.latent_space import fit_mixture_prior
 from vae_lib.metrics.elbo import iwae
 from vae_lib.models.hierarchical import HierarchicalVAE
 from vae_lib.models.vae import VAE
+from vae_lib.training.mixture import KeptMixture, generate
 from vae_lib.utils.errors import InputError
 
 
@@ -135,6 +137,13 @@ def test_at_temperature_0_finer_latents_are_the_means_of_their_priors():
     still = vae.decode(z, temperature=0.0, seed=1)
     np.testing.assert_array_equal(still, vae.decode(z, temperature=0.0, seed=2))
     assert (still != vae.decode(z, seed=2)).any()
+
+
+def test_the_temperature_reaches_finer_latents_under_the_mixture_too():
+    vae, z = trained(), np.random.default_rng(0).standard_normal((50, 3))
+    kept = KeptMixture(fit_mixture_prior(z, z, n_components=(1,)), {"model": 1.0, "mixture": 0.0})
+    still = [generate(vae, 3, kept=kept, prior="mixture", seed=seed, temperature=0.0) for seed in (1, 2)]
+    np.testing.assert_array_equal(*still)
 
 
 def test_a_wild_gradient_is_skipped_and_counted():

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from vae_lib.models.likelihoods import LIKELIHOODS
 from vae_lib.models.networks import Sampling, bounded_log_var, stage_sizes
-from vae_lib.models.vae import VAE, binarize_images
+from vae_lib.models.vae import VAE, binarize_images, class_labels
 from vae_lib.utils.errors import InputError
 
 SHAPES = [(8, 8, 1), (28, 28, 1), (32, 32, 3), (9, 13, 2), (48, 40, 3), (33, 128, 4), (127, 8, 1)]
@@ -196,6 +196,10 @@ def test_samples_depend_on_the_seed_and_on_nothing_else():
     vae = small_vae()
     np.testing.assert_array_equal(vae.sample(4, seed=1, draw=True), vae.sample(4, seed=1, draw=True))
     assert (vae.sample(4, seed=1, temperature=3.0) != vae.sample(4, seed=2, temperature=3.0)).any()
+
+
+def test_labels_are_integers_however_they_were_given():
+    assert class_labels([0.0, 1.0], 2, 2).dtype.kind == class_labels(1, 2, 2).dtype.kind == "i"
 
 
 def test_a_conditional_model_uses_the_label_on_both_sides():

@@ -105,7 +105,7 @@ OPTIONS = {
     "stand_ins": flag("use embedded images where real ones are unavailable"),
     "num_samples": option("images in each figure", 10, type=COUNT),
     "quick": flag("only the scores of the training's end, without a classifier"),
-    "temperature": option("standard deviation of z", 1.0, type=float),
+    "temperature": option("scale of the noise of z", 1.0, type=float),
     "draw": flag("draw pixels from p(x|z) instead of its mean"),
     "label": option("class to generate, by name or number", metavar="CLASS"),
     "format": option("kinds of files", EXPORT_FORMATS, None, nargs="+", choices=EXPORT_FORMATS),

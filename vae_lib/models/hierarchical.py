@@ -30,7 +30,7 @@ from vae_lib.models.networks import (
     upsample,
     with_label,
 )
-from vae_lib.models.priors import normal_log_prob
+from vae_lib.models.priors import gaussian_rate, normal_log_prob
 from vae_lib.models.vae import VAE, as_bytes, as_float32, compiled, in_batches
 from vae_lib.utils.errors import InputError
 
@@ -65,9 +65,7 @@ class Latents(NamedTuple):
 
     def rate(self):
         """Return KL(q || p) in nats, shape (batch,)."""
-        (p_mean, p_log_var), (q_mean, q_log_var) = self.prior, self.posterior
-        distance = (ops.square(q_mean - p_mean) + ops.exp(q_log_var)) * ops.exp(-p_log_var)
-        return 0.5 * ops.sum(distance + p_log_var - q_log_var - 1.0, axis=(1, 2, 3))
+        return gaussian_rate(self.posterior, self.prior, axis=(1, 2, 3))
 
     def log_ratio(self):
         """Return log p(z) - log q(z) in nats, shape (batch,)."""
@@ -366,22 +364,14 @@ class HierarchicalVAE(VAE):
         per_scale = ([next(blocks) for _ in range(scale.blocks)] for scale in self.scales)
         return [z, *(np.concatenate(arrays, axis=-1) for arrays in per_scale if arrays)]
 
-    def decode_scales(self, latents, y=None, draw: bool = False, seed: int = 0) -> np.ndarray:
-        """Return images uint8 (n, h, w, c) decoded from latents as `encode_scales` returns them."""
+    def decode_scales(self, latents, y=None) -> np.ndarray:
+        """Return the means of p(x|z), uint8 (n, h, w, c), for latents as `encode_scales` returns them."""
         z, *below = (np.asarray(a, dtype="float32") for a in latents)
         counts = [scale.blocks for scale in self.scales if scale.blocks]
         blocks = [part for a, n in zip(below, counts, strict=True) for part in np.split(a, n, axis=-1)]
-        return self._decode_latents([z, *blocks], y, draw, seed)
+        return self._decode_latents([z, *blocks], y)
 
-    def decode(
-        self,
-        z,
-        y=None,
-        draw: bool = False,
-        seed: int = 0,
-        batch_size: int | None = None,
-        temperature: float = 1.0,
-    ) -> np.ndarray:
+    def decode(self, z, y=None, draw: bool = False, seed: int = 0, temperature: float = 1.0) -> np.ndarray:
         """Return images uint8 (n, h, w, c) for z_1; finer latents are drawn from the model's priors, by seed.
 
         Args:
@@ -389,24 +379,16 @@ class HierarchicalVAE(VAE):
             y: Labels of a conditional model, (n,), or one for all.
             draw: Whether to draw pixels from p(x|z), in place of its mean.
             seed: Of all noise.
-            batch_size: Images at once; the noise depends on it.
             temperature: Scale of the noise of the finer latents; 0 takes the means of their priors.
         """
         z = self._codes(z)
-        return self._decode_latents([z], y, draw, seed, batch_size, temperature)
+        return self._decode_latents([z], y, draw, seed, temperature)
 
-    def _decode_latents(self, latents, y, draw, seed, batch_size=None, temperature=1.0) -> np.ndarray:
+    def _decode_latents(self, latents, y, draw=False, seed=0, temperature=1.0) -> np.ndarray:
         self.reseed(seed, 0)
         batch, t = self._draw_batch if draw else self._mean_batch, tf.constant(temperature, "float32")
         labels = self._labels(y, len(latents[0]))
-        return in_batches(lambda z, y: batch(z, y, t), latents, labels, batch_size or self.images_at_once)
-
-    def sample(
-        self, n: int, y=None, seed: int = 0, temperature: float = 1.0, draw: bool = False
-    ) -> np.ndarray:
-        """Return n uint8 images decoded from the priors of all scales; the temperature scales their noise."""
-        z = self.sample_prior(n, y, seed, temperature)
-        return self.decode(z, y, draw, seed, temperature=temperature)
+        return in_batches(lambda z, y: batch(z, y, t), latents, labels, self.images_at_once)
 
     def reconstruct(self, x, y=None) -> np.ndarray:
         """Return uint8 images: the means of p(x|z), every latent at the mean of its posterior."""

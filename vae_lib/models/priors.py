@@ -47,9 +47,7 @@ class GaussianPrior(layers.Layer):
 
     def rate(self, z, z_mean, z_log_var, y):
         """Return KL(q(z|x) || p(z|y)) in nats, shape (batch,); z is not needed."""
-        mean, log_var = self._of_class(y)
-        distance = (ops.square(z_mean - mean) + ops.exp(z_log_var)) * ops.exp(-log_var)
-        return 0.5 * ops.sum(distance + log_var - z_log_var - 1.0, axis=1)
+        return gaussian_rate((z_mean, z_log_var), self._of_class(y), axis=1)
 
     def log_prob(self, z, y):
         """Return log p(z|y) in nats, shape (batch,)."""
@@ -124,6 +122,13 @@ def normal_log_prob(z, mean, log_var):
     """Return log N(z; mean, exp(log_var)) in nats, summed over the last axis."""
     terms = ops.square(z - mean) * ops.exp(-log_var) + log_var + math.log(2.0 * math.pi)
     return -0.5 * ops.sum(terms, axis=-1)
+
+
+def gaussian_rate(q, p, axis):
+    """Return KL(q || p) in nats of two Gaussians, each a mean and a log-variance, summed over the axes."""
+    (q_mean, q_log_var), (p_mean, p_log_var) = q, p
+    distance = (ops.square(q_mean - p_mean) + ops.exp(q_log_var)) * ops.exp(-p_log_var)
+    return 0.5 * ops.sum(distance + p_log_var - q_log_var - 1.0, axis=axis)
 
 
 @dtype_policy("float32")  # a prior is part of the loss, which is computed in float32

@@ -328,34 +328,32 @@ class VAE(keras.Model):
         """Return uint8 images as the model sees them: binarised, always in the same way, if it binarises."""
         return binarize_images(x) if self.binarize else x
 
-    def elbo_terms(self, x, y=None, seed: int = 0, batch_size: int | None = None) -> dict[str, np.ndarray]:
+    def elbo_terms(self, x, y=None, seed: int = 0) -> dict[str, np.ndarray]:
         """Return `elbo`, `distortion` and `rate` of each image in nats, at one z drawn from q(z|x)."""
         self.reseed(seed, 0)
-        batch_size = batch_size or self.images_at_once
-        return in_batches(self._elbo_batch, self._images(x), self._labels(y, len(x)), batch_size)
+        return in_batches(self._elbo_batch, self._images(x), self._labels(y, len(x)), self.images_at_once)
 
-    def log_weights(
-        self, x, y=None, n_samples: int = 1, seed: int = 0, batch_size: int | None = None
-    ) -> np.ndarray:
+    def log_weights(self, x, y=None, n_samples: int = 1, seed: int = 0) -> np.ndarray:
         """Return log p(x, z) - log q(z|x) in nats for draws of z from q(z|x), shape (n, n_samples)."""
         self.reseed(seed, 0)
-        n_images = max(1, (batch_size or self.images_at_once) // n_samples)
+        n_images = max(1, self.images_at_once // n_samples)
         draws, x, y = tf.constant(n_samples), self._images(x), self._labels(y, len(x))
         return in_batches(lambda x, y: self._log_weights_batch(x, y, draws), x, y, n_images)
 
-    def encode(self, x, y=None, batch_size: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, x, y=None) -> tuple[np.ndarray, np.ndarray]:
         """Return z_mean and z_log_var, each of shape (n, latent_dim)."""
-        batch_size = batch_size or self.images_at_once
-        return tuple(in_batches(self._encode_batch, self._images(x), self._labels(y, len(x)), batch_size))
+        labels = self._labels(y, len(x))
+        return tuple(in_batches(self._encode_batch, self._images(x), labels, self.images_at_once))
 
-    def decode(
-        self, z, y=None, draw: bool = False, seed: int = 0, batch_size: int | None = None
-    ) -> np.ndarray:
-        """Return images uint8 (n, h, w, c): the means of p(x|z), or pixels drawn from it."""
+    def decode(self, z, y=None, draw: bool = False, seed: int = 0, temperature: float = 1.0) -> np.ndarray:
+        """Return images uint8 (n, h, w, c): the means of p(x|z), or pixels drawn from it.
+
+        The temperature scales the noise of latents below z, where a model has them.
+        """
         z = self._codes(z)
         self.reseed(seed, 0)
         function = self._draw_batch if draw else self._mean_batch
-        return in_batches(function, z, self._labels(y, len(z)), batch_size or self.images_at_once)
+        return in_batches(function, z, self._labels(y, len(z)), self.images_at_once)
 
     def reconstruct(self, x, y=None) -> np.ndarray:
         """Return uint8 images: the means of p(x|z) at z = z_mean(x)."""
@@ -368,7 +366,7 @@ class VAE(keras.Model):
 
         A conditional model takes the labels y, shape (n,), or one for all.
         """
-        return self.decode(self.sample_prior(n, y, seed, temperature), y, draw=draw, seed=seed)
+        return self.decode(self.sample_prior(n, y, seed, temperature), y, draw, seed, temperature)
 
     def sample_prior(self, n: int, y=None, seed: int = 0, temperature: float = 1.0) -> np.ndarray:
         """Return n draws of z from the prior, (n, latent_dim), its noise scaled by the temperature."""
@@ -397,7 +395,7 @@ def class_labels(y, n: int, num_classes: int) -> np.ndarray:
         values = f"{np.asarray(y).tolist()!r:.60}"
         received = values if labels.shape == (n,) else f"an array of shape {labels.shape}"
         raise InputError(f"a conditional model needs labels y: {needed}; received {received}")
-    return labels
+    return labels.astype("int64")
 
 
 def check_count(n) -> None:

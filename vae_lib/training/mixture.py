@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from vae_lib.data.dataset import ImageDataset
-from vae_lib.latent_space import MixturePrior, fit_mixture_prior
+from vae_lib.latent_space import MixturePrior, draw_codes, fit_mixture_prior
 from vae_lib.metrics.sample_quality import frechet_distance
 from vae_lib.utils.errors import InputError
 from vae_lib.utils.files import atomic_write
@@ -80,19 +80,19 @@ def fit_mixture(
         y_val: Those of the validation images.
         most: Components times latents of a mixture, at most.
     """
-    codes = [sampled_codes(vae, data, part, n_codes) for part in ("train", "val")]
+    codes = [_sampled_codes(vae, data, part, n_codes) for part in ("train", "val")]
     sizes = tuple(k for k in (1, 5, 10, 20, 50) if k == 1 or k <= most // vae.latent_dim)
-    labels = {} if y_train is None else {"y_train": y_train[:n_codes], "y_val": y_val[:n_codes]}
+    if y_train is None:
+        return fit_mixture_prior(*codes, sizes)
+    labels = {"y_train": y_train[:n_codes], "y_val": y_val[:n_codes], "n_classes": len(data.class_names)}
     return fit_mixture_prior(*codes, sizes, **labels)
 
 
-def sampled_codes(vae, data: ImageDataset, part: str, n: int, seed: int = 0) -> np.ndarray:
+def _sampled_codes(vae, data: ImageDataset, part: str, n: int) -> np.ndarray:
     """Return one z drawn from q(z|x) for each of the first n images of a part."""
     x, y = data.images_and_labels(part)
     x, y = vae.as_observed(np.asarray(x[:n])), y[:n] if vae.num_classes else None
-    z_mean, z_log_var = vae.encode(x, y)
-    noise = np.random.default_rng(seed).standard_normal(z_mean.shape)
-    return z_mean + np.exp(0.5 * z_log_var) * noise
+    return draw_codes(*vae.encode(x, y), np.random.default_rng(0))
 
 
 def keep_mixture(vae, data: ImageDataset) -> KeptMixture:
@@ -137,7 +137,7 @@ def generate(
         return vae.sample(n, y, seed, temperature, draw)
     labels = None if y is None else class_labels(y, n, len(kept.mixture.mixtures))
     z = kept.mixture.sample(n, labels, seed, temperature)
-    return vae.decode(z, labels if vae.num_classes else None, draw, seed)
+    return vae.decode(z, labels if vae.num_classes else None, draw, seed, temperature)
 
 
 def _rows(x: np.ndarray) -> np.ndarray:
