@@ -5,9 +5,10 @@ import itertools
 import pandas as pd
 import pytest
 
-from vae_lib.study.grids import preset_comparisons
+from vae_lib.config import TrainConfig
+from vae_lib.study.grids import compare, preset_comparisons
 from vae_lib.study.report import write_report
-from vae_lib.study.results import results_table
+from vae_lib.study.results import by_run, results_table
 
 SCORED = {
     "bits_per_dim_test": 3.5,
@@ -19,19 +20,24 @@ SCORED = {
 }
 
 
-@pytest.fixture
-def table():
-    """Every comparison of three small cells of the preset `full`, with scores that rise by 1 % a cell."""
-    found = preset_comparisons("full")
-    chosen = {c for name in ("data_set", "likelihood") for c in found[name].configs if c.seed < 2}
+def scored(configs):
+    """Return a table of finished runs, with scores that rise by 1 % a run."""
     rows = []
-    for i, config in enumerate(sorted(chosen, key=str)):
+    for i, config in enumerate(configs):
         facts = dict(run=f"run-{i}", source="elsewhere", status="finished", seconds=60.0, parameters=9)
         for name, value in SCORED.items():
             if not (config.likelihood == "bernoulli" and name == "bits_per_dim_test"):
                 score = dict(score=name, value=value * (1 + i / 100), n=10)
                 rows.append({**config.to_dict(), **facts, **score})
     return results_table(rows)
+
+
+@pytest.fixture
+def table():
+    """Two comparisons of the preset `full`, two seeds a cell."""
+    found = preset_comparisons("full")
+    chosen = {c for name in ("data_set", "likelihood") for c in found[name].configs if c.seed < 2}
+    return scored(sorted(chosen, key=str))
 
 
 def test_no_difference_is_taken_of_what_is_not_of_one_kind(table, tmp_path):
@@ -59,3 +65,13 @@ def test_a_run_without_a_result_is_named_before_the_others(table, tmp_path):
         pd.concat([table[table["run"] != "run-0"], lost]), preset_comparisons("full"), tmp_path
     )
     assert text.startswith("failed: ") and "disk full" in text.splitlines()[0]
+
+
+def test_rates_and_distortions_are_drawn_apart_for_what_a_comparison_keeps_apart(tmp_path):
+    base = TrainConfig(dataset="Küche", network="hierarchical", scale_blocks=(1,))
+    comparison = compare(base, "latent_dim", (2, 4), (0, 1), within="epochs", epochs=(1, 5))
+    runs = scored(comparison.configs)
+    assert len(by_run(runs, comparison.configs)) == 8  # lists, as of scale_blocks, are compared too
+    write_report(runs, {"length": comparison}, tmp_path)
+    drawn = {path.stem for path in tmp_path.glob("*.png")}
+    assert drawn == {f"length_rate_distortion_Küche_{epochs}" for epochs in (1, 5)}

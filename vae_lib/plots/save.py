@@ -122,7 +122,7 @@ def _describe(metadata: Mapping[str, object] | None) -> str:
 
 def _checked_name(name: str) -> str:
     """Return the name, if it is a plain file name on every system."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        clean = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:100] or "figure"
+    if not re.fullmatch(r"[^\W_][\w.-]{0,99}", name):
+        clean = re.sub(r"[^\w.-]+", "_", name).strip("._-")[:100] or "figure"
         raise ValueError(f"name is {name!r}; use letters, digits, '.', '_' and '-' only, as in {clean!r}")
     return name

@@ -69,7 +69,7 @@ def write_report(table: pd.DataFrame, comparisons: Mapping[str, Comparison], out
         intervals.append(cell_means(cells, settings, scores).assign(comparison=name))
         comparable = [score for score in scores if score not in INCOMPARABLE.get(name, ())]
         differences.append(compare_adjacent(cells, setting, comparable, within).assign(comparison=name))
-        _draw(name, setting, cells, out)
+        _draw(name, comparison, cells, out)
     write_text(out / "intervals.csv", pd.concat(intervals).to_csv(index=False))
     write_text(out / "differences.csv", pd.concat(differences).to_csv(index=False))
     real, whole = not runs["source"].str.startswith("stand-in").any(), set(all_configs("full"))
@@ -85,16 +85,20 @@ def write_report(table: pd.DataFrame, comparisons: Mapping[str, Comparison], out
     return "\n".join(lines)
 
 
-def _draw(name: str, setting: str, runs: pd.DataFrame, out: Path) -> None:
+def _draw(name: str, comparison: Comparison, runs: pd.DataFrame, out: Path) -> None:
     """Draw the panels of a comparison, and rate and distortion where latents or beta are swept."""
     seeds, sources = sorted(map(int, runs["seed"].unique())), "; ".join(runs["source"].unique())
     options = {"directory": out, "metadata": {"source": sources, "seeds": seeds}}
+    setting, within = comparison.setting, comparison.within
     if panels := [score for score in PANELS.get(name, ()) if score in runs]:
-        hue = "data set" if len(set(runs["dataset"])) > 1 else None
+        hue = next((column for column in ("data set", within) if len(set(runs[column])) > 1), None)
         title = f"{name.replace('_', ' ')}: test images of {sources}; {len(seeds)} seeds"
         save_figure(metric_panels(runs, setting, panels, hue=hue, title=title), name, **options)
     if setting in ("beta", "latent_dim"):
-        for dataset, members in runs.groupby("dataset"):
-            title = f"{title_of(dataset)}: {members['source'].iloc[0]}"
+        keys = list(dict.fromkeys(("dataset", within)))
+        for (dataset, *others), members in runs.groupby(keys):
+            kept_apart = "".join(f", {within} {value}" for value in others)
+            title = f"{title_of(dataset)}{kept_apart}: {members['source'].iloc[0]}"
             ax = plot_rate_distortion(members, x="rate_test", y="distortion_test", by=setting, title=title)
-            save_figure(ax.figure, f"{name}_rate_distortion_{safe_name(Path(dataset))}", **options)
+            parts = (name, "rate_distortion", safe_name(Path(dataset)), *map(str, others))
+            save_figure(ax.figure, "_".join(parts), **options)

@@ -122,7 +122,12 @@ def by_run(table: pd.DataFrame, configs: Sequence[TrainConfig] | None = None) ->
     runs = facts.join(wide).reset_index()
     if configs is None:
         return runs
-    positions = {tuple(config.to_dict().values()): i for i, config in enumerate(configs)}
+    positions = {_key(config.to_dict().values()): i for i, config in enumerate(configs)}
     fields = runs[FIELDS].astype(object).where(runs[FIELDS].notna(), None).itertuples(index=False, name=None)
-    runs = runs.assign(position=[positions.get(row) for row in fields]).dropna(subset=["position"])
+    runs = runs.assign(position=[positions.get(_key(row)) for row in fields]).dropna(subset=["position"])
     return runs.sort_values("position", ignore_index=True).drop(columns="position")
+
+
+def _key(values: Iterable) -> tuple:
+    """Return the values of a config as a key, which a list, as of scale_blocks, cannot be."""
+    return tuple(tuple(value) if isinstance(value, list) else value for value in values)
