@@ -113,6 +113,24 @@ def test_a_batch_larger_than_the_data_is_refused_before_anything_is_written(digi
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"x_val": slice(0), "y_val": slice(0)}, "digits has no validation images"),
+        ({"class_names": slice(0)}, "conditional needs names of the classes"),
+    ],
+)
+def test_data_that_training_cannot_use_is_refused_before_anything_is_written(
+    digits, tmp_path, changes, words
+):
+    data = dataclasses.replace(
+        digits, pixels_sha256=None, **{name: getattr(digits, name)[rows] for name, rows in changes.items()}
+    )
+    with pytest.raises(InputError, match=words):
+        train(dataclasses.replace(TINY, conditional=True), data, models_dir=tmp_path, verbose=0)
+    assert not list(tmp_path.iterdir())
+
+
 def test_another_config_under_the_same_name_is_refused_with_the_difference(digits, tmp_path, monkeypatch):
     train(dataclasses.replace(TINY, epochs=1), digits, models_dir=tmp_path, name="mine", verbose=0)
     other = dataclasses.replace(TINY, epochs=1, latent_dim=5, beta=2.0)

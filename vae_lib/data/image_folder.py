@@ -255,17 +255,16 @@ def _load_pixels(
     for file in files:
         digest.update(os.fsencode(f"{file.relative}\0{file.size}\0{file.mtime_ns}\0"))
     stem = f"{safe_name(root)}-{digest.hexdigest()[:12]}"
-    folders = [cache_dir, _temporary_cache()]
-    for folder in folders:
+    for folder_of in (lambda: cache_dir, _temporary_cache):
+        folder = folder_of()
         if cached := _open_cache(folder / stem, len(files)):
             return cached
-    for folder in folders:
         with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
             break
     else:
-        raise InputError(f"no cache folder can be written, tried {[*map(str, folders)]}; make one writable")
+        raise InputError(f"no cache folder can be written: {cache_dir} or {folder}; make one writable")
     npy, meta = folder / f"{stem}.npy", {}
 
     def write(temporary: Path) -> None:

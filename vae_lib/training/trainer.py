@@ -124,6 +124,10 @@ def check_fit(config: TrainConfig, data: ImageDataset) -> None:
     """Raise InputError if these images lack the labels that the config needs, or are too few for it."""
     if config.conditional and data.y_train is None:
         raise InputError(f"conditional needs labels, and {data.source} has none: put images in class folders")
+    if config.conditional and not data.class_names:
+        raise InputError(f"conditional needs names of the classes, and {data.source} has none: class_names")
+    if not len(data.x_val):
+        raise InputError(f"{data.name} has no validation images: from_arrays holds some out of x_train")
     n = min(len(data.x_train), config.n_train or len(data.x_train))
     if config.batch_size > n:
         raise InputError(
@@ -352,7 +356,6 @@ class TrainingLoop:
     def _write_record(self) -> None:
         record = {
             "seconds": round(self.seconds, 2),
-            "images_per_second": round(self.step * self.config.batch_size / max(self.seconds, 1e-9), 1),
             "threads": self.threads,
             "processor": processor(),
             "python": platform.python_version(),
