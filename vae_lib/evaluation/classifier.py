@@ -84,23 +84,25 @@ class Classifier:
             float32 (n, n_features); each row has mean 0 and variance 1, so that no image, however strange,
             lies far outside and outweighs the others.
         """
-        return self._run(x)[0]
+        return self.read(x)[0]
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Return the most likely label of each image, int64 (n,)."""
-        return self._run(x)[1].argmax(axis=1)
+        return self.read(x)[1]
 
     def score(self, x: np.ndarray, y: np.ndarray) -> float:
         """Return the share of images whose label is predicted, 0 to 1."""
         return float(np.mean(self.predict(x) == y))
 
-    def _run(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what `features` and `predict` return, in one pass."""
         if x.ndim != 4 or x.shape[1:] != self.image_shape or x.dtype != np.uint8 or not len(x):
             raise ValueError(
                 f"`x` must be uint8 images (n, {', '.join(map(str, self.image_shape))}); received {x.dtype} "
                 f"of shape {x.shape}. Use the classifier of the same data set."
             )
-        return self._outputs.predict(x, batch_size=EVALUATION_BATCH, verbose=0)
+        features, logits = self._outputs.predict(x, batch_size=EVALUATION_BATCH, verbose=0)
+        return features, logits.argmax(axis=1)
 
 
 def _make_networks(

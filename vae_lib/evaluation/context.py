@@ -9,7 +9,7 @@ from vae_lib.config import EvaluationConfig
 from vae_lib.data.dataset import ImageDataset
 from vae_lib.evaluation.classifier import Classifier
 from vae_lib.latent_space import MixturePrior
-from vae_lib.training.mixture import fit_mixture, sampled_codes
+from vae_lib.training.mixture import fit_mixture
 
 NO_CLASSIFIER = "it needs a classifier, so labels of two classes or more"
 
@@ -49,10 +49,6 @@ class EvaluationContext:
     def reconstructions(self) -> np.ndarray:
         """Decoder means at the z_mean of the test images, uint8."""
         return self.vae.reconstruct(self.x, self.labels("test"))
-
-    def sampled_codes(self, part: str, n: int, seed: int = 0) -> np.ndarray:
-        """Return one z drawn from q(z|x) for each of the first n images of a part."""
-        return sampled_codes(self.vae, self.data, part, n, seed)
 
     @cached_property
     def mixture(self) -> MixturePrior:

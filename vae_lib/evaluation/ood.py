@@ -117,7 +117,8 @@ def compare(
         against: Other images: names or paths as of `load_image_list`, or `constant`, `noise`, `hflip`,
             `vflip`, `blur`: changes of test images that are not among those inside. None takes all of these
             and `mnist`, `fashion_mnist` and `digits`, as far as they can be had.
-        n_images: Images of each set, at most; of larger sets a fixed random choice.
+        n_images: Images of each set, at most: of the run the first test images, which those of an .npz file
+            leave in its order; changed ones follow them; of other sets a fixed random choice.
         iwae_k: Samples of the importance-weighted bound; 0 leaves it out.
         data_dir: Where data sets are looked for first.
         skip_bad: Leave out the files of a folder that cannot be read.
@@ -129,13 +130,13 @@ def compare(
     runs = [runs] if isinstance(runs, Run) else list(runs)
     _check(runs, data, n_images, iwae_k)
     sets, sources, left_out = _sets(runs[0], data, against, n_images, data_dir, skip_bad, seed)
-    frames = []
+    frames, sizes = [], {name: _png_bits(x) for name, x in sets.items()}
     for run in runs:
         vae = run.model()
         score = _scorer(vae, data, n_images, iwae_k)
         for name, x in sets.items():
             with threadpool_limits(1):
-                scores = score(x)
+                scores = score(x, sizes[name])
             frames.append(pd.DataFrame({"run": run.name, "set": name, **scores}))
     images = pd.concat(frames, ignore_index=True)
     if not has_bits(vae):
@@ -186,14 +187,17 @@ def _sets(run, data, against, n, data_dir, skip_bad, seed) -> tuple[dict, dict, 
     return sets, sources, left_out
 
 
-def _scorer(vae, data: ImageDataset, n: int, iwae_k: int) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """Return a function of images: `cost`, and each score, higher for what is less like the data."""
+def _png_bits(x: np.ndarray) -> np.ndarray:
+    return np.array([8.0 * len(encoded(image, "PNG")) for image in x])
+
+
+def _scorer(vae, data: ImageDataset, n: int, iwae_k: int) -> Callable[[np.ndarray, np.ndarray], dict]:
+    """Return a function of images and their bits as PNG: `cost`, and scores, higher for the less alike."""
     x_val, x_train = (vae.as_observed(np.asarray(x)) for x in (data.x_val[:n], data.x_train[:N_CODES]))
     typical = elbos(vae, x_val, likeliest_labels(vae, x_val))
     codes = vae.encode(x_train, likeliest_labels(vae, x_train))[0]
 
-    def score(x: np.ndarray) -> dict[str, np.ndarray]:
-        png = np.array([8.0 * len(encoded(image, "PNG")) for image in x])
+    def score(x: np.ndarray, png: np.ndarray) -> dict[str, np.ndarray]:
         x = vae.as_observed(x)
         y = likeliest_labels(vae, x)
         elbo = elbos(vae, x, y)

@@ -69,14 +69,15 @@ def sample_scores(context: EvaluationContext) -> Rows:
         half, floor, given = rows[:n], rows[n : 2 * n], context.labels("test")
         asked = None if given is None else given[half]
         images = {**_generate(context, n, seed, asked), REAL: context.x[floor]}
-        features = {kind: context.classifier.features(x) for kind, x in images.items()}
+        read = {kind: context.classifier.read(x) for kind, x in images.items()}
+        features = {kind: found for kind, (found, _) in read.items()}
         real = context.classifier.features(context.x[half])
         yield from _distance_rows(features, real, seed)
         yield from _copy_rows(features, real[:MAX_COPIES], train, seed)
         if given is not None:
             labels = dict.fromkeys(images, asked) | {REAL: given[floor]}
-            for kind, x in images.items():
-                accuracy = context.classifier.score(x, labels[kind])
+            for kind, (_, judged) in read.items():
+                accuracy = np.mean(judged == labels[kind])
                 yield row("classifier_accuracy", accuracy, n, *kind, seed=seed, note="of the label asked for")
             yield from _diversity_rows(features, labels, real, asked, seed)
 

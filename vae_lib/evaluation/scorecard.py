@@ -18,7 +18,7 @@ from vae_lib.evaluation.classifier import Classifier
 from vae_lib.evaluation.context import NO_CLASSIFIER, EvaluationContext
 from vae_lib.evaluation.metric_table import Rows, missing, row, score_table
 from vae_lib.evaluation.samples import sample_scores
-from vae_lib.latent_space import MixturePrior
+from vae_lib.latent_space import MixturePrior, draw_codes
 from vae_lib.metrics import disentanglement, elbo, probes, reconstruction
 from vae_lib.metrics.intervals import standard_error
 from vae_lib.training.scores import NOISE_SEED
@@ -80,7 +80,7 @@ def likelihood_scores(context: EvaluationContext) -> Rows:
         distortion = np.mean(terms["distortion"], dtype="float64")
         yield row("distortion", distortion, n, prior="model", seed=seed)
         yield row("elbo_standard_error", standard_error(terms["elbo"]), n, prior="model", seed=seed)
-        z = context.sampled_codes("test", n, seed)
+        z = draw_codes(*context.codes, np.random.default_rng(seed))
         rate = elbo.gaussian_log_prob(z, *context.codes) - context.mixture.log_prob(z, context.labels("test"))
         rate = rate + terms["rate"] - terms.get("rate_1x1", terms["rate"])  # of finer scales
         yield from _bound_rows(vae, terms["distortion"], rate, prior="mixture", seed=seed, note=note)
@@ -133,7 +133,7 @@ def _aggregate_rows(context: EvaluationContext) -> Rows:
         rng = np.random.default_rng(seed)
         rows = rng.permutation(len(z_mean))[:n]
         mean, log_var = z_mean[rows], z_log_var[rows]
-        z = mean + np.exp(0.5 * log_var) * rng.standard_normal(mean.shape)
+        z = draw_codes(mean, log_var, rng)
         splits[seed] = elbo.aggregate_posterior(z, mean, log_var)
     sound = all(2 * s["mutual_information"] < s["mutual_information_cap"] for s in splits.values())
     biased = "" if sound else "at cap: unusable"
