@@ -19,7 +19,7 @@ export VAE_PRESET ?= quick
 .PHONY: study report notebook test test-fast lint clean
 
 study: $(VENV)/.study
-	@echo "executing the notebook with the $(VAE_PRESET) preset (quick takes at most 6 minutes)"
+	@echo "executing the notebook with the $(VAE_PRESET) preset (quick takes at most 5 minutes)"
 	@$(BIN)/python -m tools.execute_notebook --out $(OUT)
 	@$(BIN)/python -m tools.html_report $(OUT)/$(NOTEBOOK) --out $(OUT) >/dev/null
 	@echo

@@ -20,11 +20,11 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from vae_lib.config import STUDIES
 from vae_lib.utils.files import write_text
 
 ROOT = Path(__file__).parent.parent
 PATH = ROOT / "VAE_Image_Generation_Comparative_Study.ipynb"
-PRESETS = ("smoke", "quick", "full")
 
 _STYLER_ID = re.compile(r"\bT_[0-9a-f]{5}(?![0-9a-f])")  # pandas gives every styled table a random one
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+(?=>)")  # of an object in memory, as in its default repr
@@ -40,8 +40,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--preset", default=preset, help="smoke, quick or full (default: quick)")
     parser.add_argument("--out", type=Path, help="folder for an executed copy and its figures")
     options = parser.parse_args(argv)
-    if options.preset not in PRESETS:
-        parser.error(f"preset: received {options.preset!r}; give one of {', '.join(PRESETS)}")
+    if options.preset not in STUDIES:
+        parser.error(f"preset: received {options.preset!r}; give one of {', '.join(STUDIES)}")
     try:
         execute(PATH, options.preset, options.out)
     except (CellExecutionError, RuntimeError, OSError) as error:

@@ -146,6 +146,10 @@ def _markdown_filter(images: Path):
 class _Renderer(IPythonRenderer):
     """Renders as MathML what nbconvert's parser takes for a formula, which code is not."""
 
+    def _html_embed_images(self, html: str) -> str:
+        """Embed images; leave other HTML alone, for the parser closes what a block only opens: <details>."""
+        return super()._html_embed_images(html) if "<img" in html else html
+
     def inline_math(self, body: str, displaystyle: bool = False) -> str:
         try:
             return self.converter.convert_with_global_state(body, displaystyle=displaystyle)

@@ -22,7 +22,7 @@ EXPORT_FORMATS = ("saved_model", "onnx", "litert")  # of `apps.export_model`
 
 MEASURES = ("bits_per_dim", "elbo", "mse", "psnr")  # of `apps.tune`
 
-STUDIES = ("smoke", "quick", "full")  # of `study.grids.comparisons`
+STUDIES = ("smoke", "quick", "full")  # of `study.grids.preset_comparisons`
 
 
 def _option(

@@ -49,6 +49,13 @@ def test_the_data_set_that_the_runs_were_trained_on_is_of_the_study(tmp_path):
     assert Session("quick", "data", "models", tmp_path).is_of_study("fashion_mnist")
 
 
+@pytest.mark.real_data
+def test_a_few_images_of_the_preset_smoke_are_not_those_that_the_runs_were_trained_on(tmp_path):
+    session = Session("smoke", "data", "models", tmp_path)
+    assert not session.is_of_study("fashion_mnist")
+    assert not session._comes_with_the_project("fashion_mnist-z2", session.data["fashion_mnist"])
+
+
 def test_a_figure_is_saved_with_its_runs_and_shown_with_a_description(monkeypatch, tmp_path):
     shown = []
     monkeypatch.setattr("IPython.display.display", shown.append)

@@ -2,6 +2,7 @@ import base64
 import re
 import warnings
 from io import BytesIO
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -160,6 +161,15 @@ def test_images_are_embedded_and_described(tmp_path):
     sources = [image["src"].partition(",") for image in report.named("img")]
     assert [data for kind, _, data in sources if kind == "data:image/png;base64"] == [encoded] * 5
     assert opens_offline(report)
+
+
+def test_what_is_folded_away_stays_inside():
+    folded = "<details><summary>Solution</summary>\n\nHidden *words*.\n\n```python\nx = 1\n```\n\n</details>"
+    text = f"{folded}\n\nAfter."
+    page = BeautifulSoup(to_html(notebook_of(text), title="t", images=Path()), "html.parser")
+    folded = page.find("details")
+    assert "Hidden words" in folded.get_text() and "x = 1" in folded.get_text()
+    assert "After" not in folded.get_text()
 
 
 def test_what_needs_a_script_shows_its_text():

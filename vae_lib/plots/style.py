@@ -6,6 +6,7 @@ made here, so none stays open and none is shown twice: end a notebook cell with 
 
 import functools
 import logging
+import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -132,7 +133,8 @@ def axes_or_new(ax: Axes | None, width: float, height: float, title: str | None 
 def set_head(figure: Figure, title: str | None) -> None:
     """Write the figure's title, if it has one, at its left edge."""
     if title := drawable_title(title):
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        lines = textwrap.fill(title, round(12 * max(figure.get_figwidth(), 4.5)), break_long_words=False)
+        figure.suptitle(lines, x=0.01, ha="left", fontsize=11, fontweight="bold")
 
 
 def halo() -> list[withStroke]:

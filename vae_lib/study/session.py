@@ -85,14 +85,13 @@ class Session:
         return load_or_stand_in(name, self.data_dir).subset(**sample)
 
     def _run_of(self, name: str) -> Run:
-        config, folder = showcase()[name], self.models_dir / "showcase" / name
-        data = self.data[config.dataset]
-        if "stand-in" not in data.source and (folder / "metrics.json").is_file():
-            return load_run(folder)
-        print(f"{name}: no model of these images comes with the project, so a short training instead:")
+        config, data = showcase()[name], self.data[showcase()[name].dataset]
+        if self._comes_with_the_project(name, data):
+            return load_run(self.models_dir / "showcase" / name)
+        print(f"{name}: no model of these images comes with the project, so a short training instead")
         few_scales = self.preset == "smoke" and config.network == "hierarchical"
         short = self.live | (_SMOKE_SCALES if few_scales else {})
-        return train(dataclasses.replace(config, **short), data, models_dir=self.models_dir, verbose=2)
+        return train(dataclasses.replace(config, **short), data, models_dir=self.models_dir, verbose=0)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -110,20 +109,24 @@ class Session:
 
     def is_of_study(self, name: str) -> bool:
         """Whether a data set has the very pixels of the project's runs: only then do both share a figure."""
-        folder = self.models_dir / "showcase" / f"{name}-z32"
+        return self._comes_with_the_project(f"{name}-z32", self.data[name])
+
+    def _comes_with_the_project(self, name: str, data: ImageDataset) -> bool:
+        folder = self.models_dir / "showcase" / name
         known = load_run(folder).data["fingerprint"] if (folder / "metrics.json").is_file() else None
-        return self.data[name].fingerprint() == known
+        return data.fingerprint() == known
 
     def summary(self) -> str:
         """Say in Markdown what there is, and which real data sets are not available here."""
         lines = [
             f"Preset {self.preset}: figures go to {self.images_dir}/, runs to {self.models_dir}/. The study "
-            f"has {self.table['run'].nunique()} runs of {'; '.join(self.table['source'].unique())}."
+            f"has {self.table['run'].nunique()} runs, which come with the project; their images were "
+            f"{'; '.join(self.table['source'].unique())}."
         ]
         lines += [
-            f"**{title_of(name)} is not available here: {self.data[name].name}, generated shapes, stand in "
-            f"for it. What the text says of {title_of(name)} is read from the committed notebook.**"
-            for name in REAL
+            f"**{title_of(name)} is not available here: {self.data[name].name} stand in for it. What the "
+            f"text says of {title_of(name)}, also beside other sets, is read from the committed notebook.**"
+            for name in (*REAL, "mnist")
             if "stand-in" in self.data[name].source
         ]
         return "\n\n".join(lines)
