@@ -8,7 +8,7 @@ from vae_lib.cli.inputs import MOVED, find_run, images_of
 from vae_lib.cli.parser import add_command, chosen, option
 from vae_lib.config import TrainConfig
 from vae_lib.utils.errors import InputError
-from vae_lib.utils.files import ensure_writable
+from vae_lib.utils.files import ensure_writable, safe_name
 
 
 def add(commands) -> None:
@@ -24,7 +24,7 @@ def add(commands) -> None:
         "prior": prior,
         "num_samples": option("images to generate", 16),
         "seed": option("seed of the draws", 0),
-        "out": {"help": "folder for the images [images/RUN/samples]"},
+        "out": {"help": "folder for the images [images/RUN/samples, or samples-LABEL]"},
     }
     names = ("run", "num_samples", "prior", "temperature", "draw", "label", "seed", "data", "skip_bad", "out")
     add_command(commands, sample, "generate images from the prior", *names, **changes)
@@ -37,7 +37,8 @@ def sample(options) -> int:
         raise InputError(f"temperature must lie between 0 and 1000; received {options.temperature}")
     run = find_run(options)
     labels = _labels(run, options)
-    out = options.out or Path("images") / run.name / "samples"
+    kind = "samples" if options.label is None else f"samples-{safe_name(Path(options.label))}"
+    out = options.out or Path("images") / run.name / kind
     ensure_writable(out)
     prior = _prior(run, options)
     settings = chosen(options, ("seed", "temperature", "draw"))
@@ -65,7 +66,8 @@ def _prior(run, options) -> str:
     needed = options.label is not None and not run.config.conditional
     prior = options.prior or ("mixture" if needed else kept.better)
     distances = ", ".join(f"{name} {distance:.3g}" for name, distance in kept.distances.items())
-    print(f"prior: {prior} (Fréchet distances from validation images, in pixels: {distances})")
+    why = "; the model's own has no classes" if needed and not options.prior else ""
+    print(f"prior: {prior} (Fréchet distances from validation images, in pixels: {distances}{why})")
     return prior
 
 
