@@ -19,7 +19,8 @@ from vae_lib.apps.trials import SLACK, relative_cost, run_trial
 from vae_lib.apps.tuning import Tuning, tune
 from vae_lib.config import TrainConfig
 from vae_lib.data.loading import load_dataset
-from vae_lib.training.run import Run, list_runs
+from vae_lib.metrics.intervals import mean_interval
+from vae_lib.training.run import Run, list_runs, load_run
 from vae_lib.utils.errors import InputError
 
 slow = pytest.mark.slow
@@ -355,3 +356,15 @@ def test_two_processes_share_the_trials_of_a_search_and_lose_none(tmp_path):
     assert [code_of(process) for process in both] == [0, 0]
     table = trials_table(make_search(tmp_path / "search", LONG, BETAS))
     assert list(table["trial"]) == [0, 1, 2, 3] and table["beta"].nunique() == 4
+
+
+def test_the_docs_tell_what_the_committed_search_found():
+    root = Path(__file__).parents[2]
+    runs = [load_run(folder) for folder in (root / "models/tune/fashion_mnist/final").iterdir()]
+    table = pd.DataFrame({"network": r.config.network, "seed": r.config.seed, **r.metrics} for r in runs)
+    text = (root / "docs" / "tuning.md").read_text(encoding="utf-8")
+    for part in ("val", "test"):
+        bits = table.pivot_table(f"bits_per_dim_{part}", "seed", "network")
+        assert all(f"| {mean:.3f} |" in text for mean in bits.mean())
+        mean, half_width = mean_interval(bits["hierarchical"] - bits["conv"])
+        assert f"{mean:.3f} ± {half_width:.3f}" in text
