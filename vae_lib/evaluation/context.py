@@ -9,7 +9,7 @@ from vae_lib.config import EvaluationConfig
 from vae_lib.data.dataset import ImageDataset
 from vae_lib.evaluation.classifier import Classifier
 from vae_lib.latent_space import MixturePrior
-from vae_lib.training.mixture import fit_mixture
+from vae_lib.training.mixture import N_CODES, fit_mixture
 
 NO_CLASSIFIER = "it needs a classifier, so labels of two classes or more"
 
@@ -49,6 +49,12 @@ class EvaluationContext:
     def reconstructions(self) -> np.ndarray:
         """Decoder means at the z_mean of the test images, uint8."""
         return self.vae.reconstruct(self.x, self.labels("test"))
+
+    @property
+    def n_mixture_codes(self) -> int:
+        """Training images whose codes the mixture prior was fitted to."""
+        n = self.config.n_codes if self.kept is None else N_CODES
+        return min(n, len(self.data.x_train))
 
     @cached_property
     def mixture(self) -> MixturePrior:

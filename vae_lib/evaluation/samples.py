@@ -59,9 +59,8 @@ def sample_scores(context: EvaluationContext) -> Rows:
         few = f"{len(context.x)} test images, fewer than {MIN_TEST}"
         raise ValueError(NO_CLASSIFIER if context.classifier is None else few)
     n = min(context.config.n_samples, len(context.x) // 2)
-    n_codes = min(context.config.n_codes, len(context.data.x_train))
-    note = "fitted after training, size by validation"
-    yield row("mixture_components", context.mixture.n_components, n_codes, prior="mixture", note=note)
+    options = {"prior": "mixture", "note": "fitted after training, size by validation"}
+    yield row("mixture_components", context.mixture.n_components, context.n_mixture_codes, **options)
     train = context.classifier.features(context.images("train", slice(context.config.n_copied)))
     for seed in context.config.seeds:
         # Real images are in two disjoint halves: to compare with, and the floor.
