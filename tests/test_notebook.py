@@ -249,7 +249,7 @@ def world():
         **dict(SIZES=sizes(), SPRITES=SimpleNamespace(factors_test=factors), sprite_codes=sprite_codes),
         **dict(information=information, entropy=entropy),
         **dict(MODELS={"digits-hierarchical": two_scales()}, png_bits=png_bits),
-        **dict(DIGITS=SimpleNamespace(title="stripes"), foreign=stripes, noise=noise, TRAINED=True),
+        **dict(DIGITS=SimpleNamespace(title="stripes"), foreign=stripes, noise=noise, WITH_MODELS=True),
     }
 
 
@@ -329,8 +329,8 @@ def test_the_scales_of_a_model_are_reported_as_they_are(notebook, world):
 def test_likely_images_need_not_be_known_and_without_trained_models_no_score_is_judged(notebook, world):
     assert solved(notebook, world, AUROC).startswith("passed: -ELBO 0.0")
     assert re.fullmatch("passed: AUROC .* for digits, .* for noise", solved(notebook, world, NOVELTY))
-    untrained = solved(notebook, {**world, "TRAINED": False}, NOVELTY)
-    assert untrained.startswith("passed in form alone") and not re.search(r"\d", untrained)
+    untrained = solved(notebook, {**world, "WITH_MODELS": False}, NOVELTY)
+    assert untrained.startswith("of the right form") and not re.search(r"\d", untrained)
 
 
 def test_a_score_of_another_kind_passes(notebook, world):

@@ -51,19 +51,44 @@ def test_the_best_latent_size_is_told_and_what_comes_after_it():
     )
 
 
+def test_the_best_size_after_each_length_of_training_is_compared_with_the_second_best():
+    runs = pd.DataFrame(
+        {
+            "epochs": [1] * 4 + [5] * 4,
+            "latent_dim": [8, 8, 16, 16] * 2,
+            "seed": [0, 1] * 4,
+            "data set": "a",
+            "bits_per_dim_test": [3.0, 3.0, 3.5, 3.504, 2.9, 3.0, 2.8, 3.0],
+        }
+    )
+    text = summaries.summarize_training_length(runs)
+    assert text.startswith("After 1 epoch 8 latents are best, at 3.000 bits per dimension: -0.502 ± ")
+    assert "After 5 epochs 16 latents are best, at 2.900" in text
+    assert "from 16. After" in text and text.endswith("from 8, within the noise of seeds.")
+
+
+def test_total_correlation_is_read_at_the_weight_with_the_best_mig_over_all_codes():
+    runs = pd.DataFrame({"tc_weight": [0.0, 3.0, 9.0], "mig_z_mean": [0.1, 0.4, 0.2]}).assign(
+        dci_informativeness_z_mean=[0.8, 0.7, 0.5], active_units_z_mean=[6, 5, 4]
+    )
+    text = summaries.summarize_total_correlation(runs)
+    assert text.startswith("At a weight of 3 MIG over all codes is 0.40 (without it, 0.10)")
+    assert "informativeness 0.70 (0.80), and 5.0 latents are active (6.0)" in text
+
+
 def test_beta_is_read_from_end_to_end_and_at_its_best():
     columns = {"rate_test": [9, 5, 1], "psnr_test": [20, 19, 18], "knn_accuracy_z_mean": [0.8, 0.8, 0.7]}
     text = summaries.summarize_beta(sweep("beta", bits_per_dim_test=[3.1, 3.0, 3.2], **columns))
     assert "best at beta 2 (-0.100 ± nan bits from beta 1, within the noise)" in text
     assert "from 9 to 1 nats" in text and "80% to 70%" in text
-    assert "best at beta 1. From" in summaries.summarize_beta(
+    assert "best at beta 1 (-0.100 ± nan bits from beta 2, within the noise)" in summaries.summarize_beta(
         sweep("beta", bits_per_dim_test=[3.0, 3.1, 3.2], **columns)
     )
 
 
 def test_disentanglement_names_the_beta_whose_seeds_lie_furthest_apart():
     runs = pd.DataFrame(
-        {"beta": [1, 1, 4, 4], "mig_active_z_mean": [0.1, 0.1, 0.2, 0.4], "active_units_z_mean": [6, 6, 3, 3]}
+        {"beta": [1, 1, 4, 4], "mig_z_mean": [0.1, 0.1, 0.2, 0.4], "active_units_z_mean": [6, 6, 3, 3]}
     )
     text = summaries.summarize_disentanglement(runs)
     assert (
@@ -93,9 +118,9 @@ def study():
 
 def test_the_committed_study_is_whole(study):
     assert {name: len(runs) for name, runs in study.items()} == {
-        **{"data_set": 9, "latent_size": 42, "beta": 42, "disentanglement": 30},
+        **{"data_set": 9, "latent_size": 42, "beta": 42, "disentanglement": 18},
         **{"likelihood": 6, "prior": 18, "conditional": 6},
-        **{"channels": 6, "family": 18, "label_prior": 18},
+        **{"channels": 6, "family": 18, "label_prior": 18, "training_length": 36, "total_correlation": 12},
     }
 
 
@@ -123,7 +148,7 @@ PROSE = [  # comparison, data set, setting, start, end, measure, direction that 
     ("conditional", FASHION, "conditional", False, True, "knn_accuracy_z_mean", -1),
     ("conditional", FASHION, "conditional", False, True, "linear_probe_accuracy_z_mean", -1),
     ("conditional", FASHION, "conditional", False, True, "rate_test", -1),
-    ("disentanglement", "sprites", "beta", 1.0, 16.0, "mig_active_z_mean", 1),
+    ("disentanglement", "sprites", "beta", 1.0, 16.0, "mig_z_mean", 1),
     ("disentanglement", "sprites", "beta", 1.0, 16.0, "dci_disentanglement_z_mean", 1),
     ("disentanglement", "sprites", "beta", 1.0, 16.0, "active_units_z_mean", -1),
     *(("prior", name, "prior", "normal", "flow", "rate_test", -1) for name in (FASHION, CIFAR, MNIST)),
@@ -202,6 +227,34 @@ def test_one_run_of_sixteen_latents_kept_the_form_of_cifar10_and_needs_fewer_bit
     assert min(bits) - best == pytest.approx(0.12, abs=0.005)
 
 
+def test_a_weight_on_the_total_correlation_beats_the_best_beta_and_leaves_three_latents(study):
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    beta = study["disentanglement"][study["disentanglement"]["beta"] == 16.0]
+    weighted = study["total_correlation"][study["total_correlation"]["tc_weight"] == 15.0]
+    plain = study["total_correlation"][study["total_correlation"]["tc_weight"] == 0.0]
+    measures = ["mig_z_mean", "dci_informativeness_z_mean"]
+    assert (weighted[measures].mean() > beta[measures].mean()).all()
+    assert weighted["bits_per_dim_test"].mean() < beta["bits_per_dim_test"].mean()
+    assert (weighted["active_units_z_mean"] == 3).all()
+    cells = [
+        ", ".join("{:.2f} ± {:.2f}".format(*mean_interval(c[m])) for m in measures)
+        for c in (plain, beta, weighted)
+    ]
+    assert "; ".join(cells) in text
+
+
+def test_longer_training_makes_surplus_latents_cheaper_and_switches_them_off(study):
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    costs, active = [], []
+    for _, rows in study["training_length"].groupby("epochs"):
+        found = compare_settings(rows, "latent_dim", 32, 128, "bits_per_dim_test")
+        costs.append(f"{found.difference:.3f} ± {found.half_width:.3f}")
+        active.append(rows.groupby("latent_dim")["active_units_z_mean"].mean())
+    of_128 = ", ".join(f"{counts[128]:.0f}" for counts in active)
+    assert f"{', '.join(costs)} bits/dim; active latents of 128: {of_128}" in text
+    assert (active[0] == active[0].index).all() and active[2].drop(16).between(19.5, 28).all()
+
+
 def test_a_high_beta_does_not_show_the_classes_better_than_by_two_points(study):
     runs = study["beta"]
     fashion, cifar = (
@@ -226,9 +279,12 @@ def test_readme_and_docs_give_the_scores_of_the_committed_study(study, dataset):
 
 def test_the_readme_tells_what_beta_and_priors_did_in_the_committed_study(study):
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    mig = study["disentanglement"].groupby("beta")["mig_active_z_mean"].mean()
+    mig = study["disentanglement"].groupby("beta")["mig_z_mean"].mean()
     assert mig.idxmax() == 16.0
     assert f"rises from {mig[1.0]:.2f} at beta 1 to {mig[16.0]:.2f} at beta 16" in readme
+    weighted = study["total_correlation"].groupby("tc_weight")["mig_z_mean"].mean()
+    assert weighted.idxmax() == 15.0
+    assert f"a weight of 15 on the total correlation takes it to {weighted[15.0]:.2f}" in readme
     draws = ["frechet_distance_sample_model", "frechet_distance_sample_mixture"]
     fashion = study["prior"][study["prior"]["dataset"] == "fashion_mnist"]
     means = fashion.groupby("prior")[draws].mean()

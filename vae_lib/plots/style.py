@@ -133,7 +133,7 @@ def axes_or_new(ax: Axes | None, width: float, height: float, title: str | None 
 def set_head(figure: Figure, title: str | None) -> None:
     """Write the figure's title, if it has one, at its left edge."""
     if title := drawable_title(title):
-        lines = textwrap.fill(title, round(12 * max(figure.get_figwidth(), 4.5)), break_long_words=False)
+        lines = textwrap.fill(title, round(10 * max(figure.get_figwidth(), 4.5)), break_long_words=False)
         figure.suptitle(lines, x=0.01, ha="left", fontsize=11, fontweight="bold")
 
 

@@ -19,7 +19,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "summaries": [
             *("summarize_bits", "summarize_codes", "summarize_latent_size", "summarize_beta"),
             *("summarize_disentanglement", "summarize_priors", "summarize_labels", "summarize_families"),
-            "summarize_novelty",
+            *("summarize_novelty", "summarize_training_length", "summarize_total_correlation"),
         ],
     },
 )

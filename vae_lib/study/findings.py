@@ -115,5 +115,6 @@ def _trade(runs: pd.DataFrame, sprites: pd.DataFrame) -> Iterable[Evidence]:
         for score, sign in ((_PSNR, -1), (_KNN, 1)):
             what = f"{title_of(name)}, beta 1 to {top:g}: {_NAMES[score]}"
             yield Evidence(what, compare_settings(cells, "beta", 1.0, top, score), score, sign)
-    what, mig = f"sprites, beta 1 to {HIGGINS_BETA:g}: MIG of active codes", "mig_active_z_mean"
+    mig = "mig_z_mean"
+    what = f"sprites, beta 1 to {HIGGINS_BETA:g} (that of Higgins et al. 2017): MIG"
     yield Evidence(what, compare_settings(sprites, "beta", 1.0, HIGGINS_BETA, mig), mig, 1)

@@ -12,7 +12,7 @@ LATENT_DIM = 32  # where something else is compared
 
 # Cheaper than the evaluation of a single model: a study has many.
 STUDY_EVALUATION = EvaluationConfig(
-    seeds=(0, 1), n_samples=2000, n_iwae=100, iwae_k=20, n_codes=5000, n_pairs=1000, n_tsne=500, n_dci=1000,
+    seeds=(0, 1), n_samples=2000, n_iwae=100, iwae_k=20, n_codes=5000, n_pairs=1000, n_tsne=500, n_dci=2000,
     n_copied=10_000,
 )  # fmt: skip
 
@@ -93,8 +93,12 @@ def _full_comparisons() -> dict[str, Comparison]:
         ),
         "channels": compare(color, "channels", ("independent", "in_turn"), seeds),
         "latent_size": compare(base, "latent_dim", (2, 4, 8, 16, 32, 64, 128), seeds, dataset=REAL),
+        "training_length": compare(
+            base, "latent_dim", (16, 32, 64, 128), seeds, within="epochs", epochs=(1, 5, 20)
+        ),
         "beta": compare(base, "beta", (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0), seeds, dataset=REAL),
-        "disentanglement": compare(sprites, "beta", (1.0, 2.0, 4.0, 8.0, 16.0, 32.0), range(5)),
+        "disentanglement": compare(sprites, "beta", (1.0, 2.0, 4.0, 8.0, 16.0, 32.0), seeds),
+        "total_correlation": compare(sprites, "tc_weight", (0.0, 3.0, 7.0, 15.0), seeds),
         "likelihood": compare(base, "likelihood", ("bernoulli", "discretized_logistic"), seeds),
         "prior": compare(base, "prior", ("normal", "flow"), seeds, dataset=(*REAL, "mnist")),
         "conditional": compare(base, "conditional", (False, True), seeds),
