@@ -148,7 +148,7 @@ def test_each_section_uses_what_it_or_setup_defines(notebook):
 
 @pytest.mark.slow
 def test_each_section_runs_right_after_setup(notebook, tmp_path, monkeypatch):
-    for results in ("study", "showcase"):
+    for results in ("study", "showcase", "tune"):
         shutil.copytree(committed.ROOT / "models" / results, tmp_path / "models" / results)
     shutil.copytree(committed.ROOT / "vae_lib", tmp_path / "vae_lib")
     monkeypatch.chdir(tmp_path)
@@ -598,7 +598,7 @@ def test_the_smoke_preset_runs_offline_and_again_from_another_folder_with_the_sa
 ):
     project = tmp_path / "my study"
     shutil.copytree(committed.ROOT / "vae_lib", project / "vae_lib")
-    for results in ("study", "showcase"):
+    for results in ("study", "showcase", "tune"):
         shutil.copytree(committed.ROOT / "models" / results, project / "models" / results)
     copy = project / committed.PATH.name
     shutil.copy(committed.PATH, copy)

@@ -160,7 +160,7 @@ def test_what_is_complete_is_read_where_its_images_are_not_available(monkeypatch
     assert table["run"].nunique() == len(configs)
     asked.clear()
     text = estimate(configs, paths, 2)
-    assert "fashion_mnist: 0 of 57 runs left, 0.00 core-hours" in text and "0.00 h on 2 workers" in text
+    assert "fashion_mnist: 0 of 81 runs left, 0.00 core-hours" in text and "0.00 h on 2 workers" in text
     assert sorted(asked) == ["cifar10", "fashion_mnist", "mnist", "sprites"]  # once each
     missing = dataclasses.replace(configs[0], seed=99)
     assert list(run_study([missing], models_dir=paths.models_dir)["status"]) == ["failed"]
