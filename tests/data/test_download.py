@@ -479,7 +479,7 @@ def test_control_c_leaves_nothing(tmp_path, publish):
     def interrupt(handler):
         cut(handler)
         _thread.interrupt_main()
-        while not over.wait(2):  # it is lost where it meets a callback of the collector, as Hypothesis has
+        while not over.wait(20):  # it is lost where it meets a callback of the collector, as Hypothesis has
             _thread.interrupt_main()
 
     publish("mnist", MNIST, interrupt)
