@@ -118,6 +118,18 @@ def test_with_classes_there_is_a_mixture_of_each_and_their_shares_weigh_them(rng
     assert np.exp(mixture.log_prob(grid)).sum() * (19 / 149) ** 2 == pytest.approx(1.0, abs=1e-3)
 
 
+def test_classes_have_noise_of_their_own(rng):
+    y = np.repeat([0, 1], 200)
+    z = rng.standard_normal((400, 2)) + 9.0 * y[:, None]
+    mixture = fit_mixture_prior(z, z, n_components=(1,), y_train=y, y_val=y)
+    drawn = [mixture.sample(30, np.full(30, label), seed=1) for label in (0, 1)]
+    distances = [
+        np.sort(np.linalg.norm((part - m.means_[0]) @ m.precisions_cholesky_[0], axis=1))
+        for part, m in zip(drawn, mixture.mixtures, strict=True)
+    ]
+    assert np.abs(distances[0] - distances[1]).max() > 0.1
+
+
 def test_a_class_without_codes_has_a_mixture_too(rng):
     y = np.repeat([0, 1], 200)
     z = rng.standard_normal((400, 2)) + 9.0 * y[:, None]

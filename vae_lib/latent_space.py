@@ -185,7 +185,8 @@ class MixturePrior:
         z = np.empty((n, self.mixtures[0].means_.shape[1]))
         for label in np.unique(y):
             rows = np.flatnonzero(y == label)
-            mixture = self.mixtures[label].set_params(random_state=seed)
+            own_seed = (seed + 1_000_003 * int(label)) % 2**32  # or classes would share their noise
+            mixture = self.mixtures[label].set_params(random_state=own_seed)
             drawn, component = mixture.sample(len(rows))
             if temperature != 1.0:
                 drawn = mixture.means_[component] + temperature * (drawn - mixture.means_[component])
