@@ -117,8 +117,8 @@ def compare(
         against: Other images: names or paths as of `load_image_list`, or `constant`, `noise`, `hflip`,
             `vflip`, `blur`: changes of test images that are not among those inside. None takes all of these
             and `mnist`, `fashion_mnist` and `digits`, as far as they can be had.
-        n_images: Images of each set, at most: of the run the first test images, which those of an .npz file
-            leave in its order; changed ones follow them; of other sets a fixed random choice.
+        n_images: Images of each set, at most: a fixed random choice; changed ones are of others than those
+            inside.
         iwae_k: Samples of the importance-weighted bound; 0 leaves it out.
         data_dir: Where data sets are looked for first.
         skip_bad: Leave out the files of a folder that cannot be read.
@@ -164,14 +164,14 @@ def _sets(run, data, against, n, data_dir, skip_bad, seed) -> tuple[dict, dict, 
 
     Changed images are others than those inside, or their scores would not be independent.
     """
-    test = np.asarray(data.x_test)
-    n = min(n, len(test) // 2)
+    n = min(n, len(data.x_test) // 2)
+    test = np.asarray(data.x_test[fixed_permutation(len(data.x_test))[: 2 * n]])  # it may be sorted by class
     rng, own, left_out = np.random.default_rng(seed), title_of(data.name), {}
     sets, sources = {own: test[:n]}, {own: f"test images of {data.source}"}
     for name in AGAINST if against is None else dict.fromkeys(against):
         title = SET_TITLES.get(name, title_of(name))
         if name in CHANGES:
-            sets[title] = np.ascontiguousarray(CHANGES[name](test[n : 2 * n], rng))
+            sets[title] = np.ascontiguousarray(CHANGES[name](test[n:], rng))
             sources[title] = f"made of other test images of {data.source}"
         elif title != own or against is not None:
             try:
