@@ -18,7 +18,7 @@ arXiv:1905.06845.
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -26,7 +26,6 @@ from tqdm import tqdm
 
 from vae_lib.apps.archive import FINEST
 from vae_lib.apps.bit_stack import FAR, BitStack
-from vae_lib.models.hierarchical import HierarchicalVAE
 from vae_lib.models.likelihoods import DiscretizedLogistic
 from vae_lib.models.priors import NormalPrior
 from vae_lib.models.vae import VAE
@@ -62,8 +61,7 @@ class BitsBack:
             )
             raise InputError(f"{kind} cannot code images: train without labels, and with --prior normal")
         self.vae = vae
-        scales = getattr(vae, "scales", ())
-        self.n_latents = vae.latent_dim + sum(math.prod(s.size) * s.latents * s.blocks for s in scales)
+        self.n_latents = vae.latent_dim + sum(math.prod(s.size) * s.latents * s.blocks for s in vae.scales)
         self.max_block = min(MAX_BLOCK, vae.images_at_once)
 
     def push(self, x: np.ndarray) -> tuple[np.ndarray, int]:
@@ -129,7 +127,11 @@ class BitsBack:
 
         posterior, features = self._encode(x)
         z = draw(STANDARD, posterior)
-        params = self._decode(z, lambda i, block, state: draw(*block.infer(state, features[i], True)[1:]))
+
+        def below(i, block, state):
+            return draw(*block.infer(state, features[i], True)[1:])
+
+        params = self.vae.descend(z, None, below)
         depth = len(stack)
         self._push_pixels(stack, params, x)
         for popped in reversed(cells):
@@ -149,7 +151,7 @@ class BitsBack:
             prior = block.prior(state)
             return draw(prior, prior[0].shape)
 
-        params = self._decode(draw(STANDARD, (n, self.vae.latent_dim)), choose)
+        params = self.vae.descend(draw(STANDARD, (n, self.vae.latent_dim)), None, choose)
         x = self._pop_pixels(stack, params)
         if len(stack) < SPARE:
             raise InputError("there are too few bits for so many images")
@@ -162,15 +164,8 @@ class BitsBack:
 
     def _encode(self, x: np.ndarray) -> tuple[Normal, list[tf.Tensor]]:
         """Return q(z_1|x), and the features that the other latents are inferred from."""
-        encode = self.vae._features if isinstance(self.vae, HierarchicalVAE) else self.vae._encode
-        mean, log_var, *features = encode(x)
+        mean, log_var, *features = self.vae.features(x)
         return (mean, log_var), features
-
-    def _decode(self, z: tf.Tensor, choose: Callable) -> tf.Tensor:
-        """Return the parameters of p(x|z); `choose` gives the latents below z_1, as in HierarchicalVAE."""
-        if isinstance(self.vae, HierarchicalVAE):
-            return self.vae._descend(z, None, choose)
-        return self.vae._decode(z)
 
     def _push_pixels(self, stack: BitStack, params: tf.Tensor, x: np.ndarray) -> None:
         channels = []

@@ -49,7 +49,7 @@ def compress(
         raise InputError(f"{path} is there already, and is not overwritten: choose another --out")
     ensure_writable(path.parent)
     vae = run_or_vae.model() if isinstance(run_or_vae, Run) else run_or_vae
-    coder, x = BitsBack(vae), vae._images(x)
+    coder, x = BitsBack(vae), vae.check_images(x)
     if x.dtype != np.uint8:
         raise InputError(f"images must be uint8, whose pixels are kept as they are; received {x.dtype}")
     digits = len(str(len(x) - 1))

@@ -93,7 +93,7 @@ def _images_to_check(vae: VAE, x, y) -> tuple[np.ndarray, np.ndarray | None]:
     n = N_CHECKED if x is None else len(x[:N_CHECKED])
     cycle = np.arange(n) % max(vae.num_classes, 1)
     y = (cycle if y is None else np.asarray(y)[:n].astype("int64")) if vae.num_classes else None
-    x = vae.sample(n, y) if x is None else vae._images(x[:n])
+    x = vae.sample(n, y) if x is None else vae.check_images(x[:n])
     return (np.round(255 * x) if x.dtype.kind == "f" else x).astype("uint8"), y
 
 

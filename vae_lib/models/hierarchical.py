@@ -205,8 +205,12 @@ class HierarchicalVAE(VAE):
             block.sampling.reseed((seed + 1_000_003 * (i + 1)) % 2**32, step)
 
     # --- From coarse to fine ----------------------------------------------------------------------------
-    def _descend(self, z, y, choose: Callable):
-        """Return params of p(x|z), from z_1 and the z that `choose(scale index, block, state)` returns."""
+    def descend(self, z, y=None, choose: Callable | None = None):
+        """Return params of p(x|z), from z_1 and the z that `choose(scale index, block, state)` returns.
+
+        By default all but z_1 are at the means of their priors.
+        """
+        choose = choose or (lambda i, block, state: block.prior(state)[0])
         state, blocks = self.top(self._with_label(z, y)), iter(self.blocks)
         for i, scale in enumerate(self.scales):
             for block in itertools.islice(blocks, scale.blocks):
@@ -222,40 +226,38 @@ class HierarchicalVAE(VAE):
             inferred[i].append(block.infer(state, features[i], mean_only))
             return inferred[i][-1].z
 
-        return self._descend(z, y, choose), inferred
+        return self.descend(z, y, choose), inferred
 
-    def _generate(self, z, y, temperature=None):
-        """Return params for z_1; finer latents are drawn from their priors, or at their means."""
+    def _generate(self, z, y, temperature):
+        """Return params for z_1; finer latents are drawn from their priors."""
 
         def choose(i, block, state):
             mean, log_var = block.prior(state)
-            if temperature is None:
-                return mean
             return mean + temperature * (block.sampling(mean, log_var) - mean)
 
-        return self._descend(z, y, choose)
+        return self.descend(z, y, choose)
 
     def call(self, x, y=None, training=False):
         """Return params of p(x|z), z_1, and z_mean and z_log_var of z_1; all z are drawn from q(z|x)."""
-        z_mean, z_log_var, *features = self._features(x, y)
+        z_mean, z_log_var, *features = self.features(x, y)
         z = self.sampling(z_mean, z_log_var)
         return self._infer(z, features, y)[0], z, z_mean, z_log_var
 
-    def _features(self, x, y=None):
-        """Return z_mean and z_log_var of z_1, and the encoder's features by scale."""
+    def features(self, x, y=None):
+        """Return z_mean and z_log_var of z_1, and the encoder's features of each of `scales`."""
         z_mean, z_log_var, *features = super()._encode(x, y)
         return bounded(z_mean, -FAR, FAR), bounded(z_log_var, -FAR, WIDE), *features
 
     def _encode(self, x, y=None, training=False):
-        return self._features(x, y)[:2]
+        return self.features(x, y)[:2]
 
     def _decode(self, z, y=None, training=False):
-        return self._generate(z, y)
+        return self.descend(z, y)
 
     def _elbo_terms(self, x, y=None, training=False):
         """Return `elbo`, `distortion`, `rate` and the rate of each scale in nats, each of shape (batch,)."""
         x = self._pixels(x)
-        z_mean, z_log_var, *features = self._features(x, y)
+        z_mean, z_log_var, *features = self.features(x, y)
         z = self.sampling(z_mean, z_log_var)
         params, inferred = self._infer(z, features, y)
         rates = [self.prior.rate(z, z_mean, z_log_var, y)]
@@ -266,7 +268,7 @@ class HierarchicalVAE(VAE):
 
     def _log_weights(self, x, y, n_samples):
         x = self._pixels(x)
-        encoded = self._features(x, y)
+        encoded = self.features(x, y)
         x, z_mean, z_log_var, *features = (tf.repeat(a, n_samples, axis=0) for a in (x, *encoded))
         y = None if y is None else tf.repeat(y, n_samples)
         z = self.sampling(z_mean, z_log_var)
@@ -279,7 +281,7 @@ class HierarchicalVAE(VAE):
     def _elbo_up_to(self, x, y, n_scales: int):
         """Return the ELBO with z_1 and n_scales more inferred, all finer latents drawn from their priors."""
         x = self._pixels(x)
-        z_mean, z_log_var, *features = self._features(x, y)
+        z_mean, z_log_var, *features = self.features(x, y)
         z = self.sampling(z_mean, z_log_var)
         rates = [self.prior.rate(z, z_mean, z_log_var, y)]
 
@@ -290,7 +292,7 @@ class HierarchicalVAE(VAE):
             rates.append(inferred.rate())
             return inferred.z
 
-        return self.likelihood.log_prob(x, self._descend(z, y, choose)) - sum(rates)
+        return self.likelihood.log_prob(x, self.descend(z, y, choose)) - sum(rates)
 
     def apply_gradients(self, gradients) -> None:
         """Apply gradients, but neither those far above the usual norm nor those that are not finite."""
@@ -323,10 +325,10 @@ class HierarchicalVAE(VAE):
             if len(latents) == 1:
                 return self._generate(latents[0], y, temperature)
             z, below = latents[0], iter(latents[1:])
-            return self._descend(z, y, lambda *_: next(below))
+            return self.descend(z, y, lambda *_: next(below))
 
         def inferred(x, y):
-            z_mean, _, *features = self._features(x, y)
+            z_mean, _, *features = self.features(x, y)
             scales = self._infer(z_mean, features, y, mean_only=True)[1]
             return [z_mean, *(latents.z for scale in scales for latents in scale)]
 
@@ -343,7 +345,7 @@ class HierarchicalVAE(VAE):
         The keys are the scales as in `rate_names`, the coarsest first; of the last, it is the whole ELBO.
         Source: Havtorn et al. 2021, arXiv:2102.08248.
         """
-        x, y = self._images(x), self._labels(y, len(x))
+        x, y = self.check_images(x), self._labels(y, len(x))
         counts = [0, *(i + 1 for i, scale in enumerate(self.scales) if scale.blocks)]
         bounds = {}
         for name, n_scales in zip(self.rate_names, counts, strict=True):
@@ -358,7 +360,7 @@ class HierarchicalVAE(VAE):
         Shapes (n, latent_dim) and (n, height, width, blocks x channels), the coarsest scale first.
         """
         z, *blocks = in_batches(
-            self._infer_batch, self._images(x), self._labels(y, len(x)), self.images_at_once
+            self._infer_batch, self.check_images(x), self._labels(y, len(x)), self.images_at_once
         )
         blocks = iter(blocks)
         per_scale = ([next(blocks) for _ in range(scale.blocks)] for scale in self.scales)

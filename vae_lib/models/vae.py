@@ -8,6 +8,7 @@ import functools
 import math
 import types
 import warnings
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -48,6 +49,8 @@ class VAE(keras.Model):
     Raises:
         InputError: If an argument has a value that is not allowed.
     """
+
+    scales = ()  # below z, where a subclass has latents
 
     def __init__(
         self,
@@ -106,6 +109,14 @@ class VAE(keras.Model):
     def new_encoder(self, network: str, width: int, dense_units: int) -> keras.Model:
         """Return the encoder, images in [-1, 1] -> z_mean and z_log_var; a subclass may make another."""
         return make_encoder(self.image_shape, self.latent_dim, network, width, dense_units, self.num_classes)
+
+    def features(self, x, y=None):
+        """Return tensors: z_mean and z_log_var, and a map of features for each of `scales`."""
+        return self._encode(x, y)
+
+    def descend(self, z, y=None, choose: Callable | None = None):
+        """Return a tensor, the parameters of p(x|z); `choose` gives the latents of `scales`."""
+        return self._decode(z, y)
 
     @property
     def rate_names(self) -> list[str]:
@@ -230,7 +241,7 @@ class VAE(keras.Model):
             first = next(iter(x.take(1)), None) if isinstance(x, tf.data.Dataset) else x[0]
             self._check_batch(*keras.utils.unpack_x_y_sample_weight(first))
         elif hasattr(x, "shape"):
-            self._images(x)
+            self.check_images(x)
             if self.num_classes:
                 self._labels(y, len(x))
 
@@ -290,7 +301,7 @@ class VAE(keras.Model):
             lambda z, y: as_bytes(self.likelihood.draw(self._decode(z, y), self.pixel_noise))
         )
 
-    def _images(self, x) -> np.ndarray:
+    def check_images(self, x) -> np.ndarray:
         """Return images as an array, or raise InputError if this model does not take them."""
         x = np.asarray(x)
         if x.shape[1:] != self.image_shape:
@@ -331,19 +342,24 @@ class VAE(keras.Model):
     def elbo_terms(self, x, y=None, seed: int = 0) -> dict[str, np.ndarray]:
         """Return `elbo`, `distortion` and `rate` of each image in nats, at one z drawn from q(z|x)."""
         self.reseed(seed, 0)
-        return in_batches(self._elbo_batch, self._images(x), self._labels(y, len(x)), self.images_at_once)
+        x, y = self.check_images(x), self._labels(y, len(x))
+        return in_batches(self._elbo_batch, x, y, self.images_at_once)
 
     def log_weights(self, x, y=None, n_samples: int = 1, seed: int = 0) -> np.ndarray:
         """Return log p(x, z) - log q(z|x) in nats for draws of z from q(z|x), shape (n, n_samples)."""
         self.reseed(seed, 0)
         n_images = max(1, self.images_at_once // n_samples)
-        draws, x, y = tf.constant(n_samples), self._images(x), self._labels(y, len(x))
+        draws, x, y = tf.constant(n_samples), self.check_images(x), self._labels(y, len(x))
         return in_batches(lambda x, y: self._log_weights_batch(x, y, draws), x, y, n_images)
 
     def encode(self, x, y=None) -> tuple[np.ndarray, np.ndarray]:
         """Return z_mean and z_log_var, each of shape (n, latent_dim)."""
         labels = self._labels(y, len(x))
-        return tuple(in_batches(self._encode_batch, self._images(x), labels, self.images_at_once))
+        return tuple(in_batches(self._encode_batch, self.check_images(x), labels, self.images_at_once))
+
+    def encode_scales(self, x, y=None) -> list[np.ndarray]:
+        """Return the latents of images, each the mean of its posterior: here z alone, (n, latent_dim)."""
+        return [self.encode(x, y)[0]]
 
     def decode(self, z, y=None, draw: bool = False, seed: int = 0, temperature: float = 1.0) -> np.ndarray:
         """Return images uint8 (n, h, w, c): the means of p(x|z), or pixels drawn from it.

@@ -20,7 +20,6 @@ from vae_lib.apps.formats import check_policy
 from vae_lib.data.dataset import ImageDataset
 from vae_lib.latent_space import principal_plane
 from vae_lib.metrics.elbo import rate_per_dim
-from vae_lib.models.hierarchical import HierarchicalVAE
 from vae_lib.models.vae import VAE
 from vae_lib.plots.embeddings import MAX_NAMED
 from vae_lib.plots.style import palette
@@ -132,10 +131,10 @@ def _programs(vae: VAE, weights: Weights) -> dict[str, Program]:
     given = [keras.Input((vae.latent_dim,)), *([keras.Input((), dtype="int32")] * bool(vae.num_classes))]
 
     def decode(z, y=None):
-        return vae.likelihood.mean(vae._decode(z, y))
+        return vae.likelihood.mean(vae.descend(z, y))
 
     programs = {"decode": Program(decode, given, weights)}
-    if isinstance(vae, HierarchicalVAE):
+    if vae.scales:
         scales = [scale for scale in vae.scales if scale.blocks]
         below = [keras.Input((*scale.size, scale.latents * scale.blocks)) for scale in scales]
 
@@ -143,7 +142,7 @@ def _programs(vae: VAE, weights: Weights) -> dict[str, Program]:
             z, y = tensors[0], tensors[1] if vae.num_classes else None
             parts = zip(tensors[len(given) :], scales, strict=True)
             blocks = (part for a, scale in parts for part in keras.ops.split(a, scale.blocks, axis=-1))
-            return vae.likelihood.mean(vae._descend(z, y, lambda *_: next(blocks)))
+            return vae.likelihood.mean(vae.descend(z, y, lambda *_: next(blocks)))
 
         programs["decode_scales"] = Program(decode_scales, [*given, *below], weights)
     return programs
@@ -188,10 +187,9 @@ def _images(vae: VAE, x: np.ndarray, y: np.ndarray | None) -> dict:
     rows = _of_each_class(np.zeros(len(x), int) if y is None else y)[:n]
     x, y = x[rows], None if y is None else y[rows]
     labels = y if vae.num_classes else None
-    hierarchical = isinstance(vae, HierarchicalVAE)
-    z, *scales = vae.encode_scales(x, labels) if hierarchical else vae.encode(x, labels)[:1]
-    first, settings = slice(N_CHECKED), {"temperature": 0.0} if hierarchical else {}
-    decoded = vae.decode(z[first], None if labels is None else labels[first], **settings)
+    z, *scales = vae.encode_scales(x, labels)
+    first = slice(N_CHECKED)
+    decoded = vae.decode(z[first], None if labels is None else labels[first], temperature=0.0)
     return {
         "pixels": packed(x, "uint8"),
         "labels": packed(np.zeros(len(x)) if y is None else y, "uint16"),
