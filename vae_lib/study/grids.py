@@ -169,7 +169,7 @@ def showcase() -> dict[str, TrainConfig]:
             scales, dataset="fashion_mnist", epochs=14, conditional=True, prior="flow"
         ),
         "fashion_mnist-hierarchical": dataclasses.replace(scales, dataset="fashion_mnist", epochs=20),
-        "mnist-hierarchical": dataclasses.replace(scales, dataset="mnist", epochs=10),
+        "mnist-hierarchical": dataclasses.replace(scales, dataset="mnist", epochs=20, learning_rate=2e-3),
         "cifar10-hierarchical": dataclasses.replace(
             scales, dataset="cifar10", epochs=25, learning_rate=2e-3, weight_decay=0.0
         ),
