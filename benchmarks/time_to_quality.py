@@ -34,6 +34,7 @@ TASKS = {
     },
 }  # fmt: skip
 MINUTES = (2, 5, 10)
+OURS = ("vae_lib", "hierarchical")
 PYTHAE_EPOCHS = 10
 
 
@@ -155,11 +156,7 @@ def report(dataset: str, curves: dict) -> None:
     for way, points in curves.items():
         last = points[-1]
         epochs = np.diff([0.0, *(point["seconds"] for point in points)])
-        pace = (
-            ""
-            if way in ("vae_lib", "hierarchical")
-            else f", {np.median(epochs):.1f} s an epoch in the median"
-        )
+        pace = "" if way in OURS else f", {np.median(epochs):.1f} s an epoch in the median"
         score = f"{last['score']:.3f} {unit} after {last['epochs']} epochs"
         print(f"{way}: {score}, {last['seconds']:,.0f} s{pace}")
     print(f"best {unit} after " + ", ".join(f"{minutes} min" for minutes in MINUTES))
@@ -168,7 +165,7 @@ def report(dataset: str, curves: dict) -> None:
             min((p["score"] for p in points if p["seconds"] <= 60 * m), default=float("nan")) for m in MINUTES
         )
         print(f"  {way:<14}" + "".join(f"{score:>10.3f}" for score in best))
-    for rival in curves.keys() - {"vae_lib", "hierarchical"}:
+    for rival in curves.keys() - set(OURS):
         for epochs in sorted({10, len(curves[rival])} & {point["epochs"] for point in curves[rival]}):
             goal = curves[rival][epochs - 1]
             there = [point for point in curves["vae_lib"] if point["score"] <= goal["score"]]
@@ -188,9 +185,7 @@ def draw(dataset: str, curves: dict, out: Path) -> None:
         ax = axes_or_new(None, 6.4, 4.2)
         for way, points in curves.items():
             seconds, scores = ([point[key] for point in points] for key in ("seconds", "score"))
-            ax.plot(
-                seconds, scores, "o-" if way in ("vae_lib", "hierarchical") else ".-", label=way, markersize=4
-            )
+            ax.plot(seconds, scores, "o-" if way in OURS else ".-", label=way, markersize=4)
         unit = "nats per image" if TASKS[dataset]["likelihood"] == "bernoulli" else "bits per dimension"
         ax.set(xscale="log", xlabel="training time (s)", ylabel=f"negative test ELBO ({unit})")
         ax.set_title(f"{dataset}: quality against training time")
