@@ -1,6 +1,6 @@
 """The models that come with their weights: bits per dim beside what lossless coders need for the same pixels.
 
-Trains those that `models/showcase/` does not hold (about two hours for all on two cores, resumable). The
+Trains those that `models/showcase/` does not hold (about four hours for all on two cores, resumable). The
 coders get mosaics of 1,000 test images. Run it from the project's root:
 
     python benchmarks/showcase.py
