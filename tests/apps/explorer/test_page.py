@@ -245,16 +245,17 @@ def test_trained_decoders_are_equal_and_flat_ones_give_30_pictures_a_second(name
         "return arguments[0].map((z, i) => Array.from(decoded({ z: Float32Array.from(z), label: i % 3 })))"
     )
     images = np.array(page.run(script, z.tolist()))
-    assert (
-        np.abs(images - vae.decode(z, labels, temperature=0.0).reshape(images.shape).astype(int)).max() <= 2
-    )
+    decoded = vae.decode(z, labels, temperature=0.0).reshape(images.shape).astype(int)
+    assert np.abs(images - decoded).max() <= 2
+    if vae.scales:
+        return
     timed = """
         const start = performance.now();
         for (const z of arguments[0]) { state.z = Float32Array.from(z); show(); }
         return (performance.now() - start) / arguments[0].length;
     """
     milliseconds = min(page.run(timed, z[:25].tolist()) for _ in range(5))
-    assert milliseconds < 1000 / 30 or vae.scales
+    assert milliseconds < 1000 / 30
 
 
 def test_what_no_page_can_be_made_of_is_refused_before_anything_is_written(tmp_path):
