@@ -78,9 +78,13 @@ def _labels(run, options) -> list[int] | None:
     if not run.config.conditional:
         if label is None:
             return None
-        if n_classes < 2 or options.prior == "model":
-            remedy = "train with --conditional" + (" or take --prior mixture" if n_classes > 1 else "")
-            raise InputError(f"--label needs a conditional model; {run.name} was trained without: {remedy}")
+        if n_classes < 2:
+            raise InputError(f"--label needs classes; the images of {run.name} have none: leave it out")
+        if options.prior == "model":
+            raise InputError(
+                f"--label needs a conditional model; {run.name} was trained without: train with "
+                "--conditional or take --prior mixture"
+            )
     if label is None:
         return [i % n_classes for i in range(n)]
     numbered = bool(names) and all(map(str.isdecimal, names))  # then 3 is a name, and not a position

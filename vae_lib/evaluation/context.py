@@ -11,7 +11,7 @@ from vae_lib.evaluation.classifier import Classifier
 from vae_lib.latent_space import MixturePrior
 from vae_lib.training.mixture import N_CODES, fit_mixture
 
-NO_CLASSIFIER = "it needs a classifier, so labels of two classes or more"
+NO_CLASSIFIER = "it needs a classifier (`load_classifier`), so labels of two classes or more"
 
 
 @dataclass(frozen=True)

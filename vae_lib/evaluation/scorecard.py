@@ -24,6 +24,7 @@ from vae_lib.metrics.intervals import standard_error
 from vae_lib.training.scores import NOISE_SEED
 
 COLLAPSED_RATE = 0.01  # nats: a latent below it says nothing of the image
+N_NEIGHBORS = 10  # of a code, among those that a t-SNE shows
 
 
 def scorecard(
@@ -164,10 +165,13 @@ def embedding_scores(context: EvaluationContext) -> Rows:
     if z_mean.shape[1] <= 2:
         yield from missing(("trustworthiness",), "two latents or fewer need no embedding")
         return
+    if n <= 2 * N_NEIGHBORS:
+        yield from missing(("trustworthiness",), f"it needs more than {2 * N_NEIGHBORS} test images, not {n}")
+        return
     for seed in context.config.seeds:
         codes = z_mean[np.random.default_rng(seed).permutation(len(z_mean))[:n]]
         embedding = latent_space.embed_tsne(codes, min(30.0, (n - 1) / 3), seed)
-        yield row("trustworthiness", probes.trustworthiness(codes, embedding), n, seed=seed)
+        yield row("trustworthiness", probes.trustworthiness(codes, embedding, N_NEIGHBORS), n, seed=seed)
 
 
 def probe_scores(context: EvaluationContext) -> Rows:

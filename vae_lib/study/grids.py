@@ -158,6 +158,9 @@ def showcase() -> dict[str, TrainConfig]:
     models["cifar10-z32-in_turn"] = models["cifar10-z32"]
     for name in ("cifar10-z32", "cifar10-z2"):  # whose pictures have more form
         models[name] = dataclasses.replace(models[name], channels="independent")
+    models["cifar10-z128"] = dataclasses.replace(
+        models["cifar10-z32"], latent_dim=128, width=32, dense_units=128
+    )
     models["mnist-conditional"] = TrainConfig(dataset="mnist", epochs=20, conditional=True)
     models["sprites-beta"] = TrainConfig(dataset="sprites", latent_dim=10, beta=16.0, epochs=60)
     scales = TrainConfig(

@@ -18,4 +18,5 @@ def require(what: str, extra: str, *packages: str) -> None:
     """
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
-        raise InputError(f"{what} needs {', '.join(missing)}: pip install 'vae-lib[{extra}]'")
+        remedy = f"pip install -e '.[{extra}]' in the project's folder"
+        raise InputError(f"{what} needs {', '.join(missing)}: {remedy}")
