@@ -55,7 +55,8 @@ def test_the_outputs_belong_to_the_code(notebook):
 def test_there_is_no_widget_state_and_no_path_of_a_machine(notebook):
     text = committed.PATH.read_text(encoding="utf-8")
     assert "widgets" not in notebook.metadata
-    assert not re.search(r"/(home|root|tmp|Users)/|[A-Z]:\\\\Users", text)
+    words = re.sub(r"[A-Za-z0-9+/=]{200,}", "", text)  # the letters of an encoded picture may spell anything
+    assert not re.search(r"/(home|root|tmp|Users)/|[A-Z]:\\\\Users", words)
 
 
 def test_the_file_is_small_enough_to_open_in_a_browser():

@@ -234,8 +234,9 @@ def test_few_latents_no_labels_and_a_tiny_test_set_leave_out_what_they_must(digi
 
 
 def test_a_set_too_small_for_samples_says_how_many_images_it_has(digits, classifier):
-    reasons = left_out(scorecard(small_vae(), digits.subset(n_test=30), classifier, BRIEF))
-    assert "30 test images, fewer than 50" in reasons["copied_share"]
+    reasons = left_out(scorecard(small_vae(), digits.subset(n_test=20), classifier, BRIEF))
+    assert "20 test images, fewer than 50" in reasons["copied_share"]
+    assert "more than 20 test images, not 20" in reasons["trustworthiness"]
 
 
 def test_a_group_that_fails_is_left_out_with_its_reason_and_stops_no_other(digits, monkeypatch):
