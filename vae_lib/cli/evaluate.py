@@ -16,8 +16,6 @@ def evaluate(options) -> int:
     """Run the command; return its exit code."""
     run, data, out = run_and_images(options)
     models_dir = None if options.quick else options.models_dir
-    if models_dir is not None:
-        print("all scores take some minutes; --quick gives those of the training's end at once", flush=True)
     table, left_out = vl.evaluation.write_report(run, data, out, options.num_samples, models_dir)
     print_scores(table, data.source)
     for figure, reason in left_out.items():

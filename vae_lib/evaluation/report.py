@@ -61,6 +61,7 @@ def write_report(
     write_json(out / "evaluation.json", {**facts, "scores": scores})
     table = score_table(training_scores(scores, ["test"]))
     if models_dir is not None:
+        print("all scores take some minutes; --quick gives those of the training's end at once", flush=True)
         classifier = load_classifier(data, models_dir, verbose=1) if has_classes(data) else None
         mixture = run.mixture(data).mixture
         table = scorecard(vae, data.subset(n_train=run.config.n_train), classifier, mixture=mixture)
