@@ -4,7 +4,7 @@ The Keras example's recipe (its architecture, Adam 1e-3, no schedule, batches of
 scored after each epoch; the clock stands still meanwhile. `vae_lib` is trained to its end for several numbers
 of epochs, since its schedule ends with the run: with one z, and with latents on several scales. All use the
 same training images, likelihood and one-sample ELBO of all test images. Run it from the project's root, on an
-otherwise idle machine; it takes an hour and a half, and goes on where it was stopped:
+otherwise idle machine; it takes an hour and a half, and keeps each way that was measured:
 
     python benchmarks/time_to_quality.py
 """
@@ -45,12 +45,12 @@ OURS = ("flat", "hierarchical")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset", choices=TASKS, nargs="+", default=list(TASKS))
     parser.add_argument("--out", type=Path, default=Path("build/time_to_quality"))
-    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.way:
-        return WAYS[options.way](*options.dataset)
+    if options.measure:
+        dataset, way = options.measure
+        return WAYS[way](dataset)
     options.out.mkdir(parents=True, exist_ok=True)
     curves = {
         dataset: {
@@ -58,7 +58,7 @@ def main() -> None:
             for way in WAYS
             if way != "pythae" or dataset == "fashion_mnist"  # its pixels are binary
         }
-        for dataset in options.dataset
+        for dataset in TASKS
     }
     for dataset in curves:
         report(dataset, curves[dataset])
@@ -70,7 +70,7 @@ def measured(dataset: str, way: str, out: Path) -> list[dict]:
     """Return the scores of one way, measured in a process of its own unless a file has them."""
     path = out / f"{dataset}-{way}.jsonl"
     if not path.exists():
-        command = [sys.executable, __file__, "--dataset", dataset, "--way", way]
+        command = [sys.executable, __file__, "--measure", dataset, way]
         quiet = {**os.environ, "TQDM_DISABLE": "1"}
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=quiet)
         path.write_text(done.stdout)
@@ -205,7 +205,7 @@ def draw(curves: dict) -> None:
 
     with figure_style():
         figure = new_figure(4.6 * len(curves), 3.9)
-        axes = figure.subplots(1, len(curves), squeeze=False).flat
+        axes = figure.subplots(1, len(curves))
         for ax, (dataset, ways) in zip(axes, curves.items(), strict=True):
             for way, points in ways.items():
                 minutes, scores = [p["seconds"] / 60 for p in points], [p["score"] for p in points]
