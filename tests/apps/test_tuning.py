@@ -309,7 +309,8 @@ def test_bad_arguments_are_refused_before_anything_is_written(tmp_path, changes,
 
 def test_without_optuna_the_error_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)  # as if it were not installed
-    with pytest.raises(InputError, match=r"^tune needs optuna: pip install 'vae-lib\[tune\]'$"):
+    remedy = r"^tune needs optuna: pip install -e '\.\[tune\]' in the project's folder$"
+    with pytest.raises(InputError, match=remedy):
         tune(IDLE, models_dir=tmp_path / "models")
     assert not list(tmp_path.iterdir())
 
