@@ -4,7 +4,7 @@ Trains the model if it has not been trained (about 40 minutes on one core; resum
 the test images, binarised once, by importance weights: K = 500 on all 10,000, and K = 500 and 5,000 on the
 first 1,000, so that the step from one K to the other is known. Run it from the project's root:
 
-    python benchmarks/binarised_mnist.py [--dataset fashion_mnist] [--network hierarchical]
+    python benchmarks/binarised_mnist.py [--dataset fashion_mnist] [--network hierarchical] [--width 32]
 """
 
 import argparse
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--dataset", choices=("mnist", "fashion_mnist"), default="mnist")
     parser.add_argument("--network", choices=CONFIGS, default="conv")
+    parser.add_argument("--width", type=int, help="in place of that of the network")
     parser.add_argument("--epochs", type=int, help="in place of those of the network")
     options = parser.parse_args()
     start_tensorflow(options.threads)
@@ -43,8 +44,8 @@ def main() -> None:
     from vae_lib.training.scores import evaluate
     from vae_lib.training.trainer import train
 
-    config = dataclasses.replace(CONFIGS[options.network], dataset=options.dataset)
-    config = dataclasses.replace(config, epochs=options.epochs or config.epochs)
+    given = {name: value for name in ("width", "epochs") if (value := getattr(options, name)) is not None}
+    config = dataclasses.replace(CONFIGS[options.network], dataset=options.dataset, **given)
     data = load_dataset(config.dataset, options.data_dir)
     run = train(config, data, models_dir=options.models_dir, verbose=2)
     vae = run.model()

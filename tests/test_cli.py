@@ -279,7 +279,7 @@ def test_ood_prints_a_table_and_writes_it(trained, run, new_images, tmp_path):
 
 def test_a_run_that_was_finished_before_says_so(trained, run):
     models_dir, first, _ = trained
-    assert "train 1,457, val 161, test 179 images of 8x8x1; 10 classes: 0 178, 1 182, " in first
+    assert "train 1,457, val 161, test 179 images of 8x8x1; 10 classes (all parts): 0 178, 1 182, " in first
     again = run("train", "--dataset", "digits", *QUICK, "--models-dir", models_dir, "--verbose", 0)
     assert again[0] == 0 and "finished before" in again[1] and "finished before" not in first
 

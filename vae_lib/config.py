@@ -140,7 +140,7 @@ class TrainConfig(_Options):
     channels: str = _choice(
         "in_turn",
         "how 8-bit channels of a pixel are modelled: each given those before it, which costs fewer bits, or "
-        "independently, which leaves the pictures of a flat network more form",
+        "independently, which leaves the pictures of a flat network more of their shapes",
         *("in_turn", "independent"),
         added=True,
     )

@@ -149,7 +149,7 @@ class ImageDataset:
             counts = np.bincount(labels, minlength=len(self.class_names))
             shown = [f"{name} {n:,}" for name, n in zip(self.class_names, counts, strict=True)]
             more = ["..."] if len(shown) > 10 else []
-            facts.append(f"{len(shown)} classes: {', '.join(shown[:10] + more)}")
+            facts.append(f"{len(shown)} classes (all parts): {', '.join(shown[:10] + more)}")
         else:
             facts.append("no classes")
         return "; ".join([*facts, self.reading]) if self.reading else "; ".join(facts)

@@ -156,7 +156,7 @@ def showcase() -> dict[str, TrainConfig]:
     plain = grid(base, dataset=(*REAL, "mnist"), latent_dim=(LATENT_DIM, 2))
     models = {f"{config.dataset}-z{config.latent_dim}": config for config in plain}
     models["cifar10-z32-in_turn"] = models["cifar10-z32"]
-    for name in ("cifar10-z32", "cifar10-z2"):  # whose pictures have more form
+    for name in ("cifar10-z32", "cifar10-z2"):  # whose pictures have more of the shapes
         models[name] = dataclasses.replace(models[name], channels="independent")
     models["cifar10-z128"] = dataclasses.replace(
         models["cifar10-z32"], latent_dim=128, width=32, dense_units=128
