@@ -17,8 +17,11 @@ from PIL import Image
 from tools.execute_notebook import ROOT
 from vae_lib.cli import main, make_parser
 from vae_lib.cli.entry import COMMANDS, telling_once
+from vae_lib.cli.ood import _spelling
+from vae_lib.cli.parser import FIELDS, chosen
 from vae_lib.cli.sample import _labels
 from vae_lib.cli.study import _comparisons
+from vae_lib.cli.tune import train_options
 from vae_lib.config import TrainConfig
 from vae_lib.data.image_list import load_image_list
 from vae_lib.data.loading import load_dataset
@@ -136,6 +139,8 @@ def test_sample_says_which_prior_it_takes_and_fits_the_mixture_once(trained, run
     assert re.search(r"prior: (model|mixture) \(Fréchet distances .*: model [\d.]+, mixture [\d.]+\)", out)
     code, out, _ = run(*words, "--label", "7")  # the model is unconditional, and the mixture has classes
     assert code == 0 and "fitting" not in out and "prior: mixture" in out
+    code, _, err = run(*words, "--data", tmp_path / "none")
+    assert code == 2 and "none" in err and err.count("\n") == 1
 
 
 @pytest.fixture
@@ -208,6 +213,9 @@ def test_score_writes_a_row_a_file_and_a_contact_sheet(trained, run, new_images,
     before = (out / "scores.csv").read_bytes()
     code, said, _ = run(*words)
     assert code == 0 and "scoring the test" not in said and (out / "scores.csv").read_bytes() == before
+    assert "bits_per_dim  the bound" in said and "\ntypicality" in said and "\nlabel" not in said
+    code, _, err = run(*words, "--run_data", new_images)  # looked at though its scores are kept
+    assert code == 2 and "--run_data PATH" in err and err.count("\n") == 1
 
 
 def test_the_percentile_of_the_run_s_own_test_images_is_spread_evenly(trained, run, tmp_path):
@@ -232,6 +240,7 @@ def test_without_its_own_images_a_run_scores_all_but_typicality_and_percentile(
         tmp_path / "data",
     )
     code, out, _ = run(*words)
+    assert "\ntypicality" not in out and "\npercentile" not in out and "\nbits_per_dim" in out
     assert code == 0 and "without typicality and percentile" in out and "--run_data PATH finds them" in out
     assert list(pd.read_csv(tmp_path / "out" / "scores.csv"))[-1] == "psnr"
     shutil.rmtree(tmp_path / "out")
@@ -275,6 +284,35 @@ def test_ood_prints_a_table_and_writes_it(trained, run, new_images, tmp_path):
     table = pd.read_csv(tmp_path / "out" / "ood.csv")
     assert table["n_outside"].tolist() == 6 * [30] + 6 * [6] and "iwae" not in set(table["score"])
     assert (tmp_path / "out" / "ood.png").exists()
+
+
+def test_a_folder_that_is_called_like_a_change_is_one_where_it_is_given_as_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "noise").mkdir()
+    assert _spelling("noise") == "noise"  # made of the run's own images
+    assert _spelling("./noise") == _spelling(str(tmp_path / "noise")) == "./noise"
+    assert _spelling("blur") == "blur" and _spelling("mnist") == "mnist"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"conditional": True, "prior": "normal"},
+        {"conditional": True},
+        {"conditional": True, "latent_dim": 1},
+        {"prior": "flow"},
+        {"network": "hierarchical", "scale_latents": (4, 2), "binarize": True, "likelihood": "bernoulli"},
+    ],
+)
+def test_the_command_that_tune_prints_trains_what_it_chose(settings, tmp_path):
+    config = TrainConfig(dataset="digits", **settings)
+    search = make_parser().parse_args(
+        ["tune", "--dataset", "digits", "--data_dir", str(tmp_path), "--skip_bad"]
+    )
+    words = shlex.split(train_options(config, search))
+    options = make_parser().parse_args(["train", *words])
+    assert TrainConfig(**chosen(options, FIELDS)) == config
+    assert options.data_dir == tmp_path and options.skip_bad
 
 
 def test_a_run_that_was_finished_before_says_so(trained, run):

@@ -144,3 +144,24 @@ def test_a_mixture_comes_back_from_its_arrays(rng):
     twin = MixturePrior.from_arrays(mixture.to_arrays())
     np.testing.assert_allclose(twin.log_prob(z, y), mixture.log_prob(z, y), rtol=1e-9)
     np.testing.assert_array_equal(twin.sample(20, y[:20]), mixture.sample(20, y[:20]))
+
+
+def test_whatever_the_class_counts_a_mixture_that_a_file_rounded_can_be_sampled(rng):
+    z = rng.standard_normal((61, 2))
+    for n_classes in range(2, 11):
+        mixture = fit_mixture_prior(
+            z, z, n_components=(1,), y_train=np.arange(61) % n_classes, y_val=np.zeros(61, int)
+        )
+        rounded = {
+            name: a.astype("float32") if a.dtype == float else a for name, a in mixture.to_arrays().items()
+        }
+        twin = MixturePrior.from_arrays(
+            {name: a.astype(float) if a.dtype == "float32" else a for name, a in rounded.items()}
+        )
+        assert np.isfinite(twin.sample(10)).all() and twin.shares.sum() == pytest.approx(1.0, abs=1e-12)
+
+
+def test_a_single_code_has_a_mixture_too():
+    code = np.array([[3.0, -1.0]])
+    drawn = fit_mixture_prior(code, code).sample(50)
+    np.testing.assert_allclose(drawn, np.tile(code, (50, 1)), atol=0.1)

@@ -220,16 +220,17 @@ class MixturePrior:
 
     @classmethod
     def from_arrays(cls, arrays) -> "MixturePrior":
-        """Return the mixtures of `to_arrays`."""
+        """Return the mixtures of `to_arrays`; shares and weights sum to one again, which a file rounds."""
         mixtures, ends = [], np.cumsum(arrays["sizes"])
         for start, end in zip(ends - arrays["sizes"], ends, strict=True):
             mixture = GaussianMixture(int(end - start))
             mixture.weights_, mixture.means_, mixture.covariances_ = (
                 arrays[name][start:end] for name in ("weights", "means", "covariances")
             )
+            mixture.weights_ = mixture.weights_ / mixture.weights_.sum()
             mixture.precisions_cholesky_ = np.linalg.inv(np.linalg.cholesky(mixture.covariances_)).mT
             mixtures.append(mixture)
-        return cls(tuple(mixtures), arrays["shares"])
+        return cls(tuple(mixtures), arrays["shares"] / arrays["shares"].sum())
 
 
 def fit_mixture_prior(
@@ -261,6 +262,7 @@ def fit_mixture_prior(
     for label in range(len(shares)):
         train, val = z_train[y_train == label], z_val[y_val == label]
         train = train if len(train) > 1 else z_train  # of a class that is missing among these codes
+        train = train if len(train) > 1 else np.repeat(train, 2, axis=0)  # fewer cannot be fitted
         sizes = [k for k in n_components if k == 1 or k <= len(train) // 20]
         with warnings.catch_warnings():  # a fit that was cut short is judged by validation like any other
             warnings.simplefilter("ignore", ConvergenceWarning)

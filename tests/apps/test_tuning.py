@@ -297,6 +297,10 @@ def test_a_larger_model_costs_more_and_the_same_costs_the_same(digits):
             {"config": dataclasses.replace(IDLE, likelihood="bernoulli")},
             "bernoulli has no bits_per_dim: .*elbo",
         ),
+        (
+            {"config": dataclasses.replace(IDLE, epochs=4, annealing="cyclical", anneal_epochs=2)},
+            "annealing must be none or linear in a search, .*; received cyclical",
+        ),
         ({"config": dataclasses.replace(IDLE, batch_size=5000)}, "batch_size must not exceed the 1024"),
         ({"name": "../x"}, "name must be letters"),
     ],

@@ -151,7 +151,8 @@ def test_other_spellings_of_the_parts_and_folders_of_a_file_server(root):
     found = parts(images)
     assert found[0] | found[1] == train and found[2] == test and images.class_names == ("cat", "dog")
     assert images.summary() == (
-        "train 18, val 2, test 7 images of 12x10x3; 2 classes (all parts): cat 14, dog 13; val held out of train"
+        "train 18, val 2, test 7 images of 12x10x3; 2 classes (all parts): cat 14, dog 13; "
+        "val held out of train"
     )
 
 

@@ -77,6 +77,10 @@ def changed(value):
         (images(3).astype(str), "dtype <U"),
         (images(3) * 1j, "dtype complex128"),
         (images(3)[0], "shape (9, 8)"),
+        (
+            images(9, 8, 3),
+            "shape (9, 8, 3) is that of one image; give (n, height, width, channels), here (1, 9, 8, 3)",
+        ),
         (images(3)[:0], "shape (0, 9, 8)"),
         (images(2, 3, 9, 8), "channels last"),
         (images(2, 9, 8, 1)[None], "shape (1, 2, 9, 8, 1)"),

@@ -141,6 +141,19 @@ def test_bad_arguments_are_refused(settings, message, trained, digits):
         ood.compare(trained[0], digits, **settings)
 
 
+def test_one_image_a_side_has_an_auroc_without_an_interval(trained, digits, tmp_path):
+    found = ood.compare(trained[0], digits, ["noise"], n_images=1, iwae_k=0)
+    ood.write(found, tmp_path)
+    assert "nan" not in ood.as_text(found) and (tmp_path / "ood.png").exists()
+
+
+def test_what_a_run_was_not_trained_on_is_no_reference(trained, digits):
+    found, cut = (
+        ood.compare(trained[0], data, ["noise"], 40) for data in (digits, digits.subset(n_train=640))
+    )
+    pd.testing.assert_frame_equal(found.images, cut.images)
+
+
 def test_the_table_to_read_has_the_cost_and_each_auroc_with_its_interval_in_the_order_of_the_comparison():
     rows = [("b", "elbo", 0.9), ("b", "png", 0.5), ("a", "elbo", 0.124), ("a", "png", 1.0)]
     table = pd.DataFrame(rows, columns=["outside", "score", "auroc"]).assign(half_width=0.016)

@@ -120,6 +120,9 @@ def test_mixed_levels_take_coarse_latents_from_one_image_and_fine_ones_from_the_
     np.testing.assert_array_equal(vae.mix_levels(top, bottom, 1), vae.decode_scales(mixed))
     with pytest.raises(InputError, match="split must be an integer from 0 to 3; received 4"):
         vae.mix_levels(top, bottom, 4)
+    for method in (lambda a, b: vae.mix_levels(a, b, 1), vae.interpolate):
+        with pytest.raises(InputError, match="as many images; received 1 and 3"):
+            method(top[:1], bottom)
 
 
 @pytest.mark.slow

@@ -23,6 +23,12 @@ def test_each_set_has_its_distribution_and_each_score_its_auroc_in_the_order_giv
     ]
 
 
+def test_scores_without_intervals_are_drawn_without(tmp_path):
+    costs, table = novelty()
+    _, right = plot_novelty(costs, table.assign(half_width=np.nan)).axes
+    assert [text for text in texts(right) if text.startswith("0.")] == ["0.100", "0.300", "0.500", "0.700"]
+
+
 def test_a_bound_of_zero_has_a_place_on_the_axis():
     costs, table = novelty()
     costs["simple"][0] = 0.0

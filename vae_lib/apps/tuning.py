@@ -206,6 +206,11 @@ def _check(config: TrainConfig, space: dict[str, str], trials: int, measure: str
         raise InputError(f"measure must be one of {', '.join(MEASURES)}; received {measure!r}")
     if measure == "bits_per_dim" and config.likelihood == "bernoulli":
         raise InputError("likelihood bernoulli has no bits_per_dim: choose --measure elbo")
+    if config.annealing == "cyclical":
+        raise InputError(
+            "annealing must be none or linear in a search, whose trials have epochs of their own; received "
+            "cyclical, which needs whole cycles"
+        )
 
 
 def _definition(config: TrainConfig, data: ImageDataset, space: dict[str, str], measure: str) -> dict:

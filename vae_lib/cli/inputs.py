@@ -32,8 +32,7 @@ def images_of(run, options, option: str = "data"):
     except InputError as error:
         moved = "" if given else f"; if the images of {run.name} were moved, --{option} PATH finds them"
         raise InputError(f"{error}{moved}") from None
-    run.check_data(data, f"--{option}")
-    return data
+    return run.own_images(data, f"--{option}")
 
 
 def new_images(run, options):

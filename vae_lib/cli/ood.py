@@ -41,10 +41,16 @@ def ood(options) -> int:
     data = images_of(runs[0], options)
     ensure_writable(out)
     vl.start_tensorflow()
-    against = options.against and [spelling(name, is_data=True) for name in options.against]
+    against = options.against and [_spelling(name) for name in options.against]
     settings = {"n_images": options.num_images, "iwae_k": options.iwae, "data_dir": options.data_dir}
     found = vl.evaluation.ood.compare(runs, data, against, skip_bad=options.skip_bad, **settings)
     vl.evaluation.ood.write(found, out)
     print(vl.evaluation.ood.as_text(found))
     print(f"table, scores and figure: {out / 'ood.csv'}, ood_images.csv, ood.png")
     return 0
+
+
+def _spelling(given: str) -> str:
+    """Return the spelling of a set; of a folder that is called like a change, with `./` before it."""
+    path = spelling(given, is_data=True)
+    return f"./{path}" if path in vl.evaluation.ood.CHANGES and path != given else path

@@ -1,5 +1,6 @@
 """`vae_lib sample`: generate images from the prior."""
 
+import math
 from pathlib import Path
 from unicodedata import normalize
 
@@ -52,22 +53,26 @@ def _prior(run, options) -> str:
     if options.prior == "model":
         return "model"
     data = None
-    if not run.has_mixture:
+    if options.data or not run.has_mixture:
         try:
             data = images_of(run, options)
         except InputError as error:
-            if options.prior or (options.label is not None and not run.config.conditional):
+            if options.data or options.prior or (options.label is not None and not run.config.conditional):
                 raise
             print(f"from the model's own prior, as no mixture is fitted yet: {error}")
             return "model"
+    if not run.has_mixture:
         print(f"fitting the mixture prior of {run.name}, once", flush=True)
     vl.start_tensorflow()
     kept = run.mixture(data)
     needed = options.label is not None and not run.config.conditional
     prior = options.prior or ("mixture" if needed else kept.better)
     distances = ", ".join(f"{name} {distance:.3g}" for name, distance in kept.distances.items())
+    judged = f"Fréchet distances from validation images, in pixels: {distances}"
+    if math.isnan(kept.distances["model"]):
+        judged = "one validation image is too few to choose by"
     why = "; the model's own has no classes" if needed and not options.prior else ""
-    print(f"prior: {prior} (Fréchet distances from validation images, in pixels: {distances}{why})")
+    print(f"prior: {prior} ({judged}{why})")
     return prior
 
 

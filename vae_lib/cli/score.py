@@ -8,11 +8,12 @@ from vae_lib.cli.parser import add_command, given, option
 from vae_lib.utils.errors import InputError
 from vae_lib.utils.files import ensure_writable
 
-COLUMNS = """\
-bits_per_dim  the bound on -log2 p(x) per pixel and channel: lower is likelier
-typicality    its distance from the mean of the run's own test images, {unit}: 0 is typical
-percentile    which share of the run's own test images is less likely, in %: 0 is less likely than all
-rate, distortion, elbo in nats; psnr of the reconstruction in dB"""
+COLUMNS = {
+    "bits_per_dim": "the bound on -log2 p(x) per pixel and channel: lower is likelier",
+    "typicality": "its distance from the mean of the run's own test images, {unit}: 0 is typical",
+    "percentile": "which share of the run's own test images is less likely, in %: 0 is less likely than all",
+    "label": "the class under which the image is likeliest: all else is given that class",
+}
 
 
 def add(commands) -> None:
@@ -45,7 +46,10 @@ def score(options) -> int:
     if reference is not None:
         n = (table["percentile"] == 0).sum()
         print(f"{n:,} of them are less likely than all {len(reference):,} test images of {run.name}")
-    print(COLUMNS.format(unit="in bits/dim" if bits else "in nats per image"))
+    for name in filter(table.columns.__contains__, COLUMNS):
+        text = COLUMNS[name].format(unit="in bits/dim" if bits else "in nats per image, of the ELBO")
+        print(f"{name:<14}{text}")
+    print("rate, distortion, elbo in nats; psnr of the reconstruction in dB")
     print(f"scores: {out / 'scores.csv'}; {out / 'contact_sheet.png'}")
     return 0
 
@@ -53,7 +57,7 @@ def score(options) -> int:
 def _reference(run, options):
     """Return the scores of the run's own test images; None, saying why, if they are unavailable."""
     data = None
-    if not run.has_reference:
+    if options.run_data or not run.has_reference:
         try:
             data = images_of(run, options, "run_data")
         except InputError as error:
@@ -61,6 +65,7 @@ def _reference(run, options):
                 raise
             print(f"without typicality and percentile, which need the run's own test images: {error}")
             return None
+    if not run.has_reference:
         print(f"scoring the test images of {run.name}, once", flush=True)
     vl.start_tensorflow()
     return vl.evaluation.reference_elbos(run, data)

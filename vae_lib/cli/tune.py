@@ -63,16 +63,22 @@ def tune(options) -> int:
     settings = chosen(options, ("trials", "measure", "seeds", "models_dir", "name", "out"))
     tuning = vl.tune(config, data, space=space, n_jobs=options.jobs, **settings)
     print(tuning.summary())
-    print(f"train it: python -m vae_lib train {train_options(tuning.chosen)}")
+    print(f"train it: python -m vae_lib train {train_options(tuning.chosen, options)}")
     print(f"search: {tuning.directory}; tables and figures: {options.out / tuning.directory.name}")
     return 0
 
 
-def train_options(config: TrainConfig) -> str:
-    """Return the options of `train` that give this config, as a shell takes them."""
-    words, default = ["--dataset", config.dataset], TrainConfig(dataset=config.dataset)
+def train_options(config: TrainConfig, options=None) -> str:
+    """Return the options of `train` that give this config and find its images, as a shell takes them."""
+    words, default = ["--dataset", config.dataset], TrainConfig(dataset=config.dataset).to_dict()
+    if config.conditional:
+        default["prior"] = None  # a conditional model has another default
     for name, value in config.to_dict().items():
-        if value != default.to_dict()[name]:
+        if value != default[name]:
             values = value if isinstance(value, list) else [] if value is True else [value]
             words += [f"--{name}", *map(str, values)]
+    if options and str(options.data_dir) != "data":
+        words += ["--data_dir", str(options.data_dir)]
+    if options and options.skip_bad:
+        words.append("--skip_bad")
     return shlex.join(words)

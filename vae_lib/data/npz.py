@@ -81,6 +81,11 @@ def _with_channels(what: str, values: np.ndarray) -> np.ndarray:
             f"{what}: shape {values.shape}; give (n, height, width) or, with the 1 to 4 channels last, "
             "(n, height, width, channels)"
         )
+    if values.ndim == 3 and values.shape[2] <= 4:
+        raise InputError(
+            f"{what}: shape {values.shape} is that of one image; give (n, height, width, channels), here (1, "
+            f"{', '.join(map(str, values.shape))})"
+        )
     if values.dtype.kind not in "uif":
         raise InputError(f"{what}: dtype {values.dtype}; give uint8 pixels from 0 to 255")
     if values.dtype.kind == "f" and not np.isfinite(values).all():

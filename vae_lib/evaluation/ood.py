@@ -128,7 +128,7 @@ def compare(
         InputError: If runs differ in more than their seed, the data is not theirs, or a set cannot be used.
     """
     runs = [runs] if isinstance(runs, Run) else list(runs)
-    _check(runs, data, n_images, iwae_k)
+    data = _check(runs, data, n_images, iwae_k)
     sets, sources, left_out = _sets(runs[0], data, against, n_images, data_dir, skip_bad, seed)
     frames, sizes = [], {name: _png_bits(x) for name, x in sets.items()}
     for run in runs:
@@ -146,17 +146,18 @@ def compare(
     return Comparison([run.name for run in runs], table, images, sources, unit, left_out)
 
 
-def _check(runs: list[Run], data: ImageDataset, n_images: int, iwae_k: int) -> None:
+def _check(runs: list[Run], data: ImageDataset, n_images: int, iwae_k: int) -> ImageDataset:
     if n_images < 1 or iwae_k < 0:
         raise InputError(f"n_images must be 1 or more and iwae_k 0 or more; received {n_images} and {iwae_k}")
-    if min(len(data.x_test), len(data.x_train)) < 2:
-        raise InputError(f"{data.name}: a comparison needs two test images, and two of training, or more")
     configs = {dataclasses.replace(run.config, seed=0) for run in runs}
     if len(configs) > 1 or len({run.config.seed for run in runs}) < len(runs):
         names = ", ".join(run.name for run in runs)
         raise InputError(f"runs must differ in their seed, and in nothing else; received {names}")
     for run in runs:
-        run.check_data(data)
+        own = run.own_images(data)
+    if min(len(own.x_test), len(own.x_train)) < 2:
+        raise InputError(f"{data.name}: a comparison needs two test images, and two of training, or more")
+    return own
 
 
 def _sets(run, data, against, n, data_dir, skip_bad, seed) -> tuple[dict, dict, dict]:
@@ -239,7 +240,7 @@ def as_frame(found: Comparison, digits: int = 2) -> pd.DataFrame:
     """Return the table as it is read: a row a set outside, its mean cost, and AUROC ± half-width a score."""
     pairs = zip(found.table["auroc"], found.table["half_width"], strict=True)
     table = found.table.assign(
-        text=[f"{auroc:.{digits}f} ±{half_width:.{digits}f}" for auroc, half_width in pairs],
+        text=[f"{auroc:.{digits}f} ±{half:.{digits}f}".replace(" ±nan", "") for auroc, half in pairs],
         score=[_title(score) for score in found.table["score"]],
     )
     frame = table.pivot_table("text", "outside", "score", aggfunc="first", sort=False)

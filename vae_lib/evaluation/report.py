@@ -53,7 +53,7 @@ def write_report(
         InputError: If `out` cannot be written.
     """
     ensure_writable(out)
-    vae = run.model()
+    vae, data = run.model(), run.own_images(data)
     context = EvaluationContext(vae, data, None, EvaluationConfig())
     quick = evaluate(vae, data.x_test, context.labels("test"))
     scores = {f"{name}_test": value for name, value in quick.items()}
@@ -64,7 +64,7 @@ def write_report(
         print("all scores take some minutes; --quick gives those of the training's end at once", flush=True)
         classifier = load_classifier(data, models_dir, verbose=1) if has_classes(data) else None
         mixture = run.mixture(data).mixture
-        table = scorecard(vae, data.subset(n_train=run.config.n_train), classifier, mixture=mixture)
+        table = scorecard(vae, data, classifier, mixture=mixture)
         content = {**facts, "evaluation": context.config.to_dict(), "scores": records(table)}
         write_json(out / "scorecard.json", content)
     left_out = {}
@@ -109,8 +109,7 @@ def _figures(run: Run, context: EvaluationContext, n: int) -> dict[str, Figure |
 
 def _mixing_figure(context: EvaluationContext, n: int) -> Figure:
     """Show images whose coarse scales are of one test image and whose finer ones are of another."""
-    vae, y = context.vae, context.labels("test", slice(n))
-    coarse, fine = context.images("test", slice(n)), context.images("test", slice(n, 2 * n))
+    vae, (coarse, fine, y) = context.vae, _pairs(context, n)
     scales = [name.removeprefix("rate_") for name in vae.rate_names]
     rows = {"coarse scales from": coarse}
     for split in range(len(scales) - 1, 0, -1):
@@ -122,13 +121,21 @@ def _mixing_figure(context: EvaluationContext, n: int) -> Figure:
     )
 
 
-def _interpolation_figure(context: EvaluationContext, n_pairs: int) -> Figure:
-    """Show paths between test images; of a conditional model, to the last test image of the same class."""
+def _interpolation_figure(context: EvaluationContext, n: int) -> Figure:
+    """Show paths between n pairs of test images."""
+    x_from, x_to, y = _pairs(context, n)
+    return image_grids.interpolation_grid(context.vae.interpolate(x_from, x_to, y=y))
+
+
+def _pairs(context: EvaluationContext, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return the first n test images, the next n and no labels; of a conditional model, pairs of one class.
+
+    The second of these is the last test image of the class, and the labels are those of the pairs.
+    """
     y = context.labels("test")
-    ends = slice(n_pairs, 2 * n_pairs) if y is None else [np.flatnonzero(y == k)[-1] for k in y[:n_pairs]]
-    x_from, x_to = context.images("test", slice(n_pairs)), context.images("test", ends)
-    path = context.vae.interpolate(x_from, x_to, y=None if y is None else y[:n_pairs])
-    return image_grids.interpolation_grid(path)
+    second = slice(n, 2 * n) if y is None else [np.flatnonzero(y == label)[-1] for label in y[:n]]
+    x = context.images("test", slice(n)), context.images("test", second)
+    return *x, None if y is None else y[:n]
 
 
 def _latent_figures(context: EvaluationContext) -> dict[str, Figure | str]:
@@ -220,7 +227,7 @@ def write_codes(run: Run, data: ImageDataset, out: Path) -> str:
         InputError: If `out` cannot be written.
     """
     ensure_writable(out)
-    vae, counts, tables = run.model(), [], []
+    vae, data, counts, tables = run.model(), run.own_images(data), [], []
     arrays = {"class_names": np.array(data.class_names)} if data.class_names else {}
     for part in ("train", "val", "test"):
         x, y = data.images_and_labels(part)

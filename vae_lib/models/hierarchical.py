@@ -31,7 +31,7 @@ from vae_lib.models.networks import (
     with_label,
 )
 from vae_lib.models.priors import gaussian_rate, normal_log_prob
-from vae_lib.models.vae import VAE, as_bytes, as_float32, compiled, in_batches
+from vae_lib.models.vae import VAE, as_bytes, as_float32, check_pairs, compiled, in_batches
 from vae_lib.utils.errors import InputError
 
 LATENTS = (16, 8, 4)  # channels of z by scale, from the coarsest; finer scales have as many as the last
@@ -398,6 +398,7 @@ class HierarchicalVAE(VAE):
 
     def interpolate(self, x_from, x_to, steps: int = 8, spherical: bool = False, y=None) -> np.ndarray:
         """Return uint8 images (n, steps, h, w, c) between two reconstructions, along all scales."""
+        check_pairs(x_from, x_to)
         ends = zip(self.encode_scales(x_from, y), self.encode_scales(x_to, y), strict=True)
         n = len(x_from)
         paths = []
@@ -417,6 +418,7 @@ class HierarchicalVAE(VAE):
             y: Labels of a conditional model, for both.
         Source: Karras et al. 2019, arXiv:1812.04948 (style mixing).
         """
+        check_pairs(x_top, x_bottom)
         coarse, fine = self.encode_scales(x_top, y), self.encode_scales(x_bottom, y)
         if not isinstance(split, int | np.integer) or not 0 <= split <= len(coarse):
             raise InputError(f"split must be an integer from 0 to {len(coarse)}; received {split!r}")

@@ -392,6 +392,7 @@ class VAE(keras.Model):
 
     def interpolate(self, x_from, x_to, steps: int = 8, spherical: bool = False, y=None) -> np.ndarray:
         """Return uint8 images (n, steps, h, w, c) decoded between two z_mean; y is the label of both ends."""
+        check_pairs(x_from, x_to)
         z = interpolate(self.encode(x_from, y)[0], self.encode(x_to, y)[0], steps, spherical)
         y = self._labels(y, len(x_from))
         labels = None if y is None else np.repeat(y, steps)
@@ -412,6 +413,12 @@ def class_labels(y, n: int, num_classes: int) -> np.ndarray:
         received = values if labels.shape == (n,) else f"an array of shape {labels.shape}"
         raise InputError(f"a conditional model needs labels y: {needed}; received {received}")
     return labels.astype("int64")
+
+
+def check_pairs(x_from, x_to) -> None:
+    """Raise InputError if these are not as many images as those."""
+    if len(x_from) != len(x_to):
+        raise InputError(f"both sides need as many images; received {len(x_from)} and {len(x_to)}")
 
 
 def check_count(n) -> None:

@@ -39,6 +39,6 @@ def load_weights(model, path: Path, sha256: str | None = None) -> None:
         if sha256 is not None and sha256_of(path) != sha256:
             raise ValueError("its SHA-256 is not the one in record.json")
         model.load_weights(path)
-    except (zipfile.BadZipFile, ValueError, KeyError, OSError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # a damaged archive raises many types
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path} does not hold this model's weights ({reason}): {remedy}") from None

@@ -26,7 +26,7 @@ def plot_novelty(
     """
     own, *outside = costs
     aurocs, halves = (
-        table.pivot_table(values, "outside", "score", sort=False).reindex(outside)
+        table.pivot_table(values, "outside", "score", sort=False, dropna=False).reindex(outside)
         for values in ("auroc", "half_width")
     )
     n_sets, n_scores = aurocs.shape
@@ -51,7 +51,8 @@ def plot_novelty(
     )
     for (row, column), value in np.ndenumerate(aurocs.to_numpy()):
         color = "white" if abs(value - 0.5) > 0.35 else "black"
-        text = f"{value:.3f}\n±{halves.iloc[row, column]:.3f}"
+        half = halves.iloc[row, column]
+        text = f"{value:.3f}" + (f"\n±{half:.3f}" if np.isfinite(half) else "")  # of one image there is none
         right.text(column, row + 1, text, ha="center", va="center", fontsize=8, color=color)
     right.set_xticks(
         range(n_scores), ["\n".join(score.rsplit(" ", 1)) for score in aurocs.columns], fontsize=8

@@ -1,15 +1,14 @@
 """The mixture prior of a trained model: fitted to its codes, compared with its own prior, kept in a file."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
-from numpy.linalg import LinAlgError
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
-from vae_lib.data.dataset import ImageDataset
+from vae_lib.data.dataset import PARTS, ImageDataset
 from vae_lib.latent_space import MixturePrior, draw_codes, fit_mixture_prior
 from vae_lib.metrics.sample_quality import frechet_distance
 from vae_lib.utils.errors import InputError
@@ -28,7 +27,7 @@ class KeptMixture:
     Attributes:
         mixture: Fitted to codes of training images, one for each class where they have labels.
         distances: Fréchet distances of draws, under `model` and `mixture`: on principal components of the
-            pixels, of validation images.
+            pixels, of validation images. NaN where there is but one of these.
     """
 
     mixture: MixturePrior
@@ -36,8 +35,8 @@ class KeptMixture:
 
     @property
     def better(self) -> str:
-        """`model` or `mixture`: the prior whose draws are nearer to validation images."""
-        return min(self.distances, key=self.distances.get)
+        """`model` or `mixture`: the prior whose draws are nearer to validation images; `model` if unknown."""
+        return "mixture" if self.distances["mixture"] < self.distances["model"] else "model"
 
     def save(self, path: Path) -> None:
         """Write an .npz file of plain arrays, in float32, whole or not at all."""
@@ -63,7 +62,7 @@ class KeptMixture:
                 raise ValueError(f"codes of {arrays['means'].shape[1]} latents, not {latent_dim}")
             distances = dict(zip(("model", "mixture"), map(float, arrays["distances"]), strict=True))
             return cls(MixturePrior.from_arrays(arrays), distances)
-        except (OSError, EOFError, BadZipFile, ValueError, KeyError, IndexError, LinAlgError) as error:
+        except Exception as error:  # a damaged archive raises many types
             raise InputError(f"{path} is damaged ({error}): remove it, and it is fitted again") from None
 
 
@@ -92,7 +91,12 @@ def _sampled_codes(vae, data: ImageDataset, part: str, n: int) -> np.ndarray:
     """Return one z drawn from q(z|x) for each of the first n images of a part."""
     x, y = data.images_and_labels(part)
     x, y = vae.as_observed(np.asarray(x[:n])), y[:n] if vae.num_classes else None
-    return draw_codes(*vae.encode(x, y), np.random.default_rng(0))
+    return draw_codes(*vae.encode(x, y), noise_of(part))
+
+
+def noise_of(part: str, seed: int = 0) -> np.random.Generator:
+    """Return the noise of a part's codes: another for each part, or a mixture would know it."""
+    return np.random.default_rng([seed, PARTS.index(part)])
 
 
 def keep_mixture(vae, data: ImageDataset) -> KeptMixture:
@@ -102,14 +106,14 @@ def keep_mixture(vae, data: ImageDataset) -> KeptMixture:
         mixture = fit_mixture(vae, data, N_CODES, y_train, y_val, most=5 * MAX_MIXTURE)
         x = vae.as_observed(np.asarray(data.x_val[:N_JUDGED]))
         y = y_val[:N_JUDGED] if vae.num_classes else None
-        distances = {}
+        distances = {"model": math.nan, "mixture": math.nan}
         if len(x) > 1:
             axes = PCA(min(N_AXES, len(x) - 1, x[0].size), svd_solver="full").fit(_rows(x))
             drawn = {"model": vae.sample_prior(len(x), y), "mixture": mixture.sample(len(x), y)}
             for name, z in drawn.items():
                 images = vae.decode(z, y, draw=True)
                 distances[name] = frechet_distance(axes.transform(_rows(images)), axes.transform(_rows(x)))
-    return KeptMixture(mixture, distances or {"model": 0.0, "mixture": 0.0})
+    return KeptMixture(mixture, distances)
 
 
 def generate(

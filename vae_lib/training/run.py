@@ -169,20 +169,24 @@ class Run:
             return KeptMixture.load(path, self.config.latent_dim)
         config = self.config
         data = load_dataset(config.dataset, image_size=config.image_size) if data is None else data
-        data = data.subset(n_train=config.n_train)
-        self.check_data(data)
-        kept = keep_mixture(self.model(), data)
+        kept = keep_mixture(self.model(), self.own_images(data))
         kept.save(path)
         return kept
 
-    def check_data(self, data: ImageDataset, option: str = "--data") -> None:
-        """Raise InputError if these are not the images that the run was trained on; `option` says where."""
-        if data.subset(n_train=self.config.n_train).fingerprint() != self.data["fingerprint"]:
+    def own_images(self, data: ImageDataset, option: str = "--data") -> ImageDataset:
+        """Return what the run was trained on of a data set that may hold more training images.
+
+        Raises:
+            InputError: If these are other images; `option` is the one that says where the run's are.
+        """
+        data = data.subset(n_train=self.config.n_train)
+        if data.fingerprint() != self.data["fingerprint"]:
             raise InputError(
                 f"the images of {self.config.dataset!r} ({data.source}) are not those that {self.name} was "
                 f"trained on ({self.data['source']}): restore those, say where they are with {option} PATH, "
                 "or train again"
             )
+        return data
 
     def sample(
         self,

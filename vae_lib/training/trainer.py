@@ -85,16 +85,19 @@ def train(
     name = config.run_name(data.fingerprint()) if name is None else name
     directory = Path(models_dir) / check_run_name(name)
     run = Run(directory)
+    anew = fresh or not (directory / "config.json").exists()  # other files there are of another run
+    # The model refuses what does not fit these images: that must be before anything is written or removed.
+    loop = None if run.is_done and not anew else TrainingLoop(run, config, data, verbose, callbacks)
     with lock_run(directory):
-        if fresh or not (directory / "config.json").exists():  # other files there are of another run
+        if anew:
             reset_run(directory)
         _claim(run, config, data)
-        if not run.is_done:
+        if loop and not run.is_done:
             if verbose:
                 print(f"{data.source}: {data.summary()}", flush=True)
                 if not (directory / "checkpoint").exists():
                     _say_what_is_not_continued(run)
-            TrainingLoop(run, config, data, verbose, callbacks).run_to_end()
+            loop.run_to_end()
         if run.metrics["status"] == "finished":  # just now, or by a process that was killed before this line
             shutil.rmtree(directory / "checkpoint", ignore_errors=True)
     if run.metrics["status"] == "diverged":
@@ -158,7 +161,7 @@ def _claim(run: Run, config: TrainConfig, data: ImageDataset) -> None:
 class TrainingLoop:
     """A run in training: the model, the optimizer, and what a checkpoint holds of them.
 
-    The arguments are those of `train`, and the run, whose directory holds a `config.json` already.
+    The arguments are those of `train`, and the run, whose directory holds a `config.json` when it begins.
     """
 
     def __init__(self, run: Run, config: TrainConfig, data: ImageDataset, verbose: int = 0, callbacks=()):

@@ -9,7 +9,7 @@ def test_arrays_get_one_name_one_layout_and_one_scale(tmp_path, rng):
     pixels = rng.integers(0, 256, (5, 8, 8, 3), dtype="uint8")
     first = np.moveaxis(pixels, -1, 1)
     np.savez(
-        tmp_path / "a.npz", images=first, recon_x=pixels.reshape(5, -1) / 255, mu=np.ones((5, 2, 2)),
+        tmp_path / "a.npz", images=first, recon_x=first.reshape(5, -1) / 255, mu=np.ones((5, 2, 2)),
         logvar=np.zeros((5, 4)), epoch=3,
     )  # fmt: skip
     arrays = read_arrays(tmp_path / "a.npz")
@@ -18,6 +18,14 @@ def test_arrays_get_one_name_one_layout_and_one_scale(tmp_path, rng):
     }  # fmt: skip
     np.testing.assert_allclose(arrays["x"], pixels / 255, rtol=1e-6)
     np.testing.assert_allclose(arrays["reconstruction"], arrays["x"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("flat", ["x", "reconstruction"])
+def test_rows_of_pixels_have_the_order_of_the_images_beside_them(flat, rng):
+    first = rng.random((5, 3, 8, 6))
+    arrays = read_arrays({"x": first, "reconstruction": first} | {flat: first.reshape(5, -1)})
+    for array in arrays.values():
+        np.testing.assert_allclose(array, np.moveaxis(first, 1, -1), rtol=1e-6)
 
 
 def test_floats_and_masks_keep_their_scale():

@@ -66,3 +66,9 @@ def test_a_file_that_is_no_history_is_refused_in_one_line(text, words, tmp_path)
     with pytest.raises(InputError, match=words) as error:
         read_history(path)
     assert "\n" not in str(error.value) and "history.csv" in str(error.value)
+
+
+def test_an_epoch_beyond_all_numbers_is_refused(tmp_path):
+    (tmp_path / "history.csv").write_text("epoch,loss\n1e400,3\n")
+    with pytest.raises(InputError, match=r"cannot convert float infinity.*give numbers, one an epoch"):
+        read_history(tmp_path / "history.csv")

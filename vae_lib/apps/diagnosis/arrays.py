@@ -35,7 +35,7 @@ def read_arrays(source: Path | str | Mapping) -> dict[str, np.ndarray]:
     for key, values in named.items():
         name = MEANING.get(key.lower())
         if name and name not in arrays:
-            arrays[name] = _channels_last(_numbers(values, f"{where}: {key}"))
+            arrays[name] = _numbers(values, f"{where}: {key}")
     if not arrays:
         raise InputError(f"{where}: no array of a known name among {list(named)[:12]}: {_REMEDY}")
     shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
@@ -48,7 +48,12 @@ def read_arrays(source: Path | str | Mapping) -> dict[str, np.ndarray]:
     for name in ("z_mean", "z_log_var"):
         if name in arrays:
             arrays[name] = arrays[name].reshape(len(arrays[name]), -1)
-    if "x" in arrays and "reconstruction" in arrays:
+    images = [name for name in ("x", "reconstruction") if name in arrays]
+    shapes = [arrays[name].shape for name in images if arrays[name].ndim == 4]
+    for name in images:  # rows of pixels have the order of the images beside them
+        flat = shapes and arrays[name].ndim == 2
+        arrays[name] = _channels_last(arrays[name].reshape(shapes[0] if flat else arrays[name].shape))
+    if len(images) == 2:
         arrays["reconstruction"] = arrays["reconstruction"].reshape(arrays["x"].shape)
     return arrays
 

@@ -116,7 +116,7 @@ def _series(values: list, epochs: list | None, where: str) -> pd.Series:
     try:
         numbers = [float(values[i]) for i in logged]
         index = [i + 1 if epochs is None else int(float(epochs[i])) for i in logged]
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, IndexError, OverflowError) as error:
         raise InputError(f"{where}: {error}; give numbers, one an epoch") from None
     series = pd.Series(numbers, index=pd.Index(index, name="epoch"), dtype=float)
     return series[~series.index.duplicated(keep="last")]

@@ -61,7 +61,7 @@ def write_explorer(run_or_vae: Run | VAE, path: Path | str, data: ImageDataset) 
         raise InputError(f"the file's name must end in .html; received {path}: choose another --out")
     run = run_or_vae if isinstance(run_or_vae, Run) else None
     if run:
-        run.check_data(data)
+        data = run.own_images(data)
     vae = run.model() if run else run_or_vae
     check_policy("explorer", vae.dtype_policy.name)
     ensure_writable(path.parent)
