@@ -215,7 +215,7 @@ def test_score_writes_a_row_a_file_and_a_contact_sheet(trained, run, new_images,
     assert code == 0 and "scoring the test" not in said and (out / "scores.csv").read_bytes() == before
     assert "bits_per_dim  the bound" in said and "\ntypicality" in said and "\nlabel" not in said
     code, _, err = run(*words, "--run_data", new_images)  # looked at though its scores are kept
-    assert code == 2 and "--run_data PATH" in err and err.count("\n") == 1
+    assert code == 2 and "folder 'test' is named like a part" in err and err.count("\n") == 1
 
 
 def test_the_percentile_of_the_run_s_own_test_images_is_spread_evenly(trained, run, tmp_path):

@@ -171,7 +171,9 @@ def test_no_sample_is_an_empty_array_and_fewer_are_refused():
 def test_scales_without_latents_are_passed_through_and_too_many_are_refused():
     vae = small_vae((28, 28, 1), scale_latents=(5,))
     assert vae.rate_names == ["rate_1x1", "rate_4x4"] and vae.scales[0].latents == 5
-    with pytest.raises(InputError, match=r"scale_latents must be at most 1 integers.*4x4; received 2"):
+    with pytest.raises(
+        InputError, match="scale_latents must be one integer for each scale, of 4x4, or fewer; received 2"
+    ):
         small_vae((8, 8, 1), scale_latents=(5, 5))
     with pytest.raises(InputError, match="HierarchicalVAE"):
         VAE((8, 8, 1), network="hierarchical")

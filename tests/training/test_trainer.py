@@ -133,11 +133,15 @@ def test_data_that_training_cannot_use_is_refused_before_anything_is_written(
 
 def test_scales_that_the_images_lack_are_refused_before_anything_is_written_or_removed(digits, tmp_path):
     wrong = dataclasses.replace(TINY, epochs=1, network="hierarchical", scale_latents=(4, 4, 4, 4, 4))
-    with pytest.raises(InputError, match="scale_latents must be at most 2 integers"):
+    with pytest.raises(
+        InputError, match="scale_latents must be one integer for each scale, of 4x4, or fewer; received 5"
+    ):
         train(wrong, digits, models_dir=tmp_path, name="mine", verbose=0)
     assert not list(tmp_path.iterdir())
     run = train(dataclasses.replace(TINY, epochs=1), digits, models_dir=tmp_path, name="mine", verbose=0)
-    with pytest.raises(InputError, match="scale_latents must be at most 2 integers"):
+    with pytest.raises(
+        InputError, match="scale_latents must be one integer for each scale, of 4x4, or fewer; received 5"
+    ):
         train(wrong, digits, models_dir=tmp_path, name="mine", fresh=True, verbose=0)
     assert load_run(run.directory).model() is not None
 

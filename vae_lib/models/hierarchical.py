@@ -444,7 +444,7 @@ def make_scales(sizes, scale_latents=None, scale_blocks=None) -> list[Scale]:
         if given is not None and len(given) > n:
             names = ", ".join(f"{height}x{width}" for height, width in sizes)
             raise InputError(
-                f"{name} must be at most {n} integers, one for each scale of {names}; received {len(given)}"
+                f"{name} must be one integer for each scale, of {names}, or fewer; received {len(given)}"
             )
         chosen.append(default if given is None else (*given, *n * (0,))[:n])
     return [
