@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 
 from vae_lib.config import TrainConfig
-from vae_lib.data.dataset import PARTS
 from vae_lib.evaluation.image_scores import reference_elbos
-from vae_lib.latent_space import draw_codes
 from vae_lib.models.vae import VAE
-from vae_lib.training.mixture import KeptMixture, _sampled_codes, keep_mixture, noise_of
+from vae_lib.training.mixture import KeptMixture, keep_mixture
 from vae_lib.training.run import load_run
 from vae_lib.training.trainer import train
 from vae_lib.utils.errors import InputError
@@ -96,7 +94,7 @@ def test_a_flipped_bit_in_what_a_run_keeps_is_one_line_or_does_not_matter(runs, 
     for name, read in readers.items():
         path = run.directory / name
         whole, refused = path.read_bytes(), 0
-        for place in np.random.default_rng(0).integers(0, len(whole), 12 if name == "model.keras" else 300):
+        for place in np.random.default_rng(0).integers(0, len(whole), 6 if name == "model.keras" else 100):
             path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
             try:
                 read()
@@ -105,25 +103,6 @@ def test_a_flipped_bit_in_what_a_run_keeps_is_one_line_or_does_not_matter(runs, 
                 assert name in str(error) and "\n" not in str(error)
         path.write_bytes(whole)
         assert refused and read() is not None
-
-
-class Collapsed:
-    """A model whose posteriors are all N(0, I)."""
-
-    latent_dim, num_classes = 3, 0
-
-    def as_observed(self, x):
-        return x
-
-    def encode(self, x, y=None):
-        return np.zeros((2, len(x), self.latent_dim))
-
-
-def test_each_part_has_noise_of_its_own_so_no_collapsed_latent_is_known_beforehand(digits):
-    drawn = [_sampled_codes(Collapsed(), digits, part, 100) for part in PARTS]
-    drawn.append(draw_codes(*Collapsed().encode(digits.x_test[:100]), noise_of("test", seed=1)))
-    for i, codes in enumerate(drawn):
-        assert all(np.abs(codes - other).min() > 0 for other in drawn[:i])
 
 
 def test_of_one_validation_image_no_prior_is_preferred(digits):

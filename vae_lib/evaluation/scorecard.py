@@ -21,7 +21,6 @@ from vae_lib.evaluation.samples import sample_scores
 from vae_lib.latent_space import MixturePrior, draw_codes
 from vae_lib.metrics import disentanglement, elbo, probes, reconstruction
 from vae_lib.metrics.intervals import standard_error
-from vae_lib.training.mixture import noise_of
 from vae_lib.training.scores import NOISE_SEED
 
 COLLAPSED_RATE = 0.01  # nats: a latent below it says nothing of the image
@@ -82,7 +81,7 @@ def likelihood_scores(context: EvaluationContext) -> Rows:
         distortion = np.mean(terms["distortion"], dtype="float64")
         yield row("distortion", distortion, n, prior="model", seed=seed)
         yield row("elbo_standard_error", standard_error(terms["elbo"]), n, prior="model", seed=seed)
-        z = draw_codes(*context.codes, noise_of("test", seed))
+        z = draw_codes(*context.codes, np.random.default_rng(seed))
         rate = elbo.gaussian_log_prob(z, *context.codes) - context.mixture.log_prob(z, context.labels("test"))
         rate = rate + terms["rate"] - terms.get("rate_1x1", terms["rate"])  # of finer scales
         yield from _bound_rows(vae, terms["distortion"], rate, prior="mixture", seed=seed, note=note)

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
-from vae_lib.data.dataset import PARTS, ImageDataset
+from vae_lib.data.dataset import ImageDataset
 from vae_lib.latent_space import MixturePrior, draw_codes, fit_mixture_prior
 from vae_lib.metrics.sample_quality import frechet_distance
 from vae_lib.utils.errors import InputError
@@ -91,12 +91,7 @@ def _sampled_codes(vae, data: ImageDataset, part: str, n: int) -> np.ndarray:
     """Return one z drawn from q(z|x) for each of the first n images of a part."""
     x, y = data.images_and_labels(part)
     x, y = vae.as_observed(np.asarray(x[:n])), y[:n] if vae.num_classes else None
-    return draw_codes(*vae.encode(x, y), noise_of(part))
-
-
-def noise_of(part: str, seed: int = 0) -> np.random.Generator:
-    """Return the noise of a part's codes: another for each part, or a mixture would know it."""
-    return np.random.default_rng([seed, PARTS.index(part)])
+    return draw_codes(*vae.encode(x, y), np.random.default_rng(0))
 
 
 def keep_mixture(vae, data: ImageDataset) -> KeptMixture:
