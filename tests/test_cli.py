@@ -264,6 +264,22 @@ def test_reconstruct_writes_a_file_for_each_image_and_which_is_whose(trained, ru
     assert np.abs(np.stack(again).astype(int) - expected[..., 0]).max() <= 1
 
 
+def test_names_that_are_no_utf_8_and_another_range_of_pixels_are_no_obstacle_but_said(trained, run, tmp_path):
+    folder = os.fsencode(tmp_path / "new")
+    os.mkdir(folder)
+    for name in (b"caf\xe9.png", b"b.png"):
+        mask = Image.fromarray(np.eye(8, dtype="uint8"))
+        with open(os.path.join(folder, name), "wb") as file:
+            mask.save(file, "PNG")
+    out = tmp_path / "out"
+    words = ("encode", run_in(trained[0]), "--new", "--data", tmp_path / "new", "--out", out)
+    code, _, err = run(*words, "--data_dir", tmp_path / "data")
+    assert code == 0 and sorted(os.listdir(out)) == ["codes.csv", "codes.npz"]
+    assert pd.read_csv(out / "codes.csv")["file"].tolist() == ["b.png", "caf\\udce9.png"]
+    assert "values 0 and 1 spread to 0 and 255; in training, kept as they were" in err
+    assert err.count("\n") == 1
+
+
 def test_encode_new_writes_the_codes_of_other_images(trained, run, new_images, tmp_path):
     words = ("--data", new_images, "--out", tmp_path / "out", "--data_dir", tmp_path / "data")
     code, _, err = run("encode", run_in(trained[0]), *words)

@@ -134,6 +134,11 @@ def test_numbers_of_numpy_are_numbers():
     assert config == TrainConfig(latent_dim=8, beta=4.0) and json.dumps(config.to_dict())
 
 
+def test_scales_of_numpy_are_scales():
+    config = TrainConfig(network="hierarchical", scale_blocks=(np.int64(2), np.int64(1)))
+    assert config == TrainConfig(network="hierarchical", scale_blocks=[2, 1]) and config.run_name("x")
+
+
 def test_help_lists_every_field_with_its_meaning():
     for kind in (TrainConfig, EvaluationConfig):
         for name, field in kind.__dataclass_fields__.items():
@@ -145,7 +150,17 @@ def test_defaults_and_their_order_stay_since_names_of_runs_depend_on_them():
     assert list(TrainConfig().to_dict())[:3] == ["dataset", "latent_dim", "beta"]
 
 
-@pytest.mark.parametrize(("field", "value"), [("seeds", (0,)), ("n_samples", 0), ("iwae_k", 2.5)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("seeds", (0,)),
+        ("seeds", 3),
+        ("seeds", ("a", "b")),
+        ("seeds", (0, 0)),
+        ("n_samples", 0),
+        ("iwae_k", 2.5),
+    ],
+)
 def test_bad_evaluations_are_refused_with_field_and_value(field, value):
     with pytest.raises(InputError, match=field) as error:
         EvaluationConfig(**{field: value})

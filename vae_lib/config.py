@@ -50,7 +50,16 @@ def _integers(text: str, high: int):
     def fits(values):
         return isinstance(values, tuple | list) and all(_is_integer(value, 1, high) for value in values)
 
-    return _option(None, text, tuple, f"integers from 1 to {high}", fits, added=True)
+    return _option(None, text, _plain_integers, f"integers from 1 to {high}", fits, added=True)
+
+
+def _plain_integers(values) -> tuple[int, ...]:
+    return tuple(map(int, values))  # of NumPy, say
+
+
+def _are_seeds(values) -> bool:
+    several = isinstance(values, tuple | list) and all(_is_integer(value, 0, 2**31 - 1) for value in values)
+    return several and len(set(values)) == len(values) > 1
 
 
 def _number(default: float, text: str, positive: bool = False, high: float = math.inf, added: bool = False):
@@ -292,7 +301,11 @@ class EvaluationConfig(_Options):
     """How many images and seeds stand behind a scorecard; compare figures of equal ones only."""
 
     seeds: tuple[int, ...] = _option(
-        (0, 1, 2), "seeds of noise and choices", tuple, "two integers or more", lambda seeds: len(seeds) > 1
+        (0, 1, 2),
+        "seeds of noise and choices",
+        _plain_integers,
+        "two integers or more, no two alike",
+        _are_seeds,
     )
     n_samples: int = _integer(2000, "generated and real images compared, at most half of the test images")
     n_iwae: int = _integer(500, "test images of the importance-weighted bound")

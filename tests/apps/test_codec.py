@@ -278,7 +278,7 @@ def write_png16(path, rows):
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
 
 
-def test_images_are_written_into_an_empty_folder_only_all_or_none(tmp_path):
+def test_images_are_written_into_an_empty_folder_only_all_or_none(tmp_path, monkeypatch):
     x, names = images(3, (8, 8, 3)), ("0.png", "sub/1.png", "sub/2.png")
     write_images(x, names, tmp_path / "new")
     pixels, found, _ = read_images(tmp_path / "new", (8, 8, 3))
@@ -289,3 +289,15 @@ def test_images_are_written_into_an_empty_folder_only_all_or_none(tmp_path):
     with pytest.raises(FileExistsError):
         write_images(x, ("a.png", "b.png", "a.png"), tmp_path / "other")
     assert not list((tmp_path / "other").iterdir())
+    replace, moved = os.replace, []
+
+    def stop_at_the_second(source, target):
+        moved.append(target)
+        if len(moved) == 2:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        write_images(x, ("0.png", "sub/1.png", "2.png"), tmp_path / "third")
+    assert not list((tmp_path / "third").iterdir())

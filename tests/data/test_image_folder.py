@@ -379,9 +379,23 @@ def test_skip_bad_skips_counts_and_is_instant_after_the_error(root, decoded):
         images = load(root, skip_bad=True)
     assert images.source == f"folder, {n_bad} unreadable files skipped"
     assert set.union(*parts(images)) == expected and len(pixels(images)) == 5
-    assert not decoded  # the cache of the failed call was used
+    assert len(decoded) == n_bad  # only whether these can be read now; the cache of the failed call was used
     with pytest.raises(InputError, match="cannot be read"):
         load(root)  # the cache does not hide the fault
+
+
+def test_a_file_whose_permissions_are_mended_is_read_though_nothing_else_tells(root, monkeypatch):
+    fill(root, 5)
+    real = image_folder.decode
+
+    def locked(path, *settings):
+        return "PermissionError" if path.name == "003.png" else real(path, *settings)
+
+    with monkeypatch.context() as context:
+        context.setattr(image_folder, "decode", locked)
+        with pytest.raises(InputError, match=r"1 of 5 files cannot be read: '003\.png'"):
+            load(root)
+    assert len(pixels(load(root))) == 5
 
 
 def test_labels_stay_with_their_images_where_bad_files_are_skipped(root):

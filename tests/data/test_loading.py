@@ -255,6 +255,10 @@ def test_stand_ins_say_that_they_are(name, stand_in, tmp_path, monkeypatch):
     assert dataset.fingerprint() == load_dataset(stand_in).fingerprint()
 
 
+def test_a_stand_in_has_the_size_that_is_asked_for(tmp_path):
+    assert load_or_stand_in("fashion_mnist", tmp_path, image_size=16).image_shape == (16, 16, 1)
+
+
 def test_embedded_only_takes_the_stand_in_without_looking(tmp_path, monkeypatch):
     np.savez(tmp_path / "mnist.npz", x_train=images(20, 28, 28))
     assert load_or_stand_in("mnist", tmp_path).name == "mnist"

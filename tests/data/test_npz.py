@@ -54,6 +54,13 @@ def test_clear_ranges_become_uint8(tmp_path, values, expected):
     assert found.dtype == np.uint8 and np.array_equal(found[..., 0], expected)
 
 
+def test_floats_that_were_divided_twice_are_said_to_be_dark(tmp_path):
+    for values, top in ((images(3) / 255 / 255, 1), (images(3) / 255 / 8, 32)):
+        _, note = npz.checked({"x_train": values}, "x")
+        assert note == f", no value above {top} of 255"
+    assert npz.checked({"x_train": images(3) / 255}, "x")[1] == ""
+
+
 def changed(value):
     x = images(3).astype(np.float64)
     x[1, 2, 3] = value

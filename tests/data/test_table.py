@@ -26,6 +26,18 @@ def test_a_competitions_table_is_images_and_labels(tmp_path, rng, place):
         assert [expected[image.tobytes()] - 1 for image in images] == labels.tolist()
 
 
+def test_pixels_are_ordered_by_the_numbers_of_their_columns_if_one_word_has_them(tmp_path, rng):
+    x = rng.integers(0, 256, (4, 64))
+    order = sorted(range(64), key=str)  # pixel0, pixel1, pixel10, ...
+    rows = np.column_stack([x[:, order], np.arange(4)])
+    mixed = read_csv(write(tmp_path / "a.csv", [*(PIXELS[i] for i in order), "label"], rows))
+    np.testing.assert_array_equal(mixed["x_train"].reshape(4, 64), x)
+    np.testing.assert_array_equal(mixed["y_train"], np.arange(4))
+    places = [f"{i // 8}x{i % 8}" for i in range(64)]
+    kept = read_csv(write(tmp_path / "b.csv", places, x))
+    np.testing.assert_array_equal(kept["x_train"].reshape(4, 64), x)
+
+
 def test_a_table_without_labels_and_one_of_unit_floats(tmp_path, rng):
     x = rng.integers(0, 256, (4, 64))
     for name, values in (("whole.csv", x), ("unit.csv", x / 255)):

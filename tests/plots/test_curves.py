@@ -196,6 +196,14 @@ def test_panels_hold_a_measure_each_and_leave_out_runs_without_a_score():
     assert [ax.get_xlabel() for ax in figure.axes] == ["β", "β"]
 
 
+def test_a_beta_of_zero_has_a_place_of_its_own_beside_those_that_double():
+    runs = pd.DataFrame({"beta": np.repeat([0.0, 1.0, 2.0, 4.0], 2), "seed": [0, 1] * 4, "a": np.arange(8.0)})
+    ax = curves.metric_panels(runs, "beta", ["a"]).axes[0]
+    places = ax.transData.transform([(beta, 0.0) for beta in (0, 1, 2, 4)])[:, 0]
+    assert ticks(ax, "x") == ["0", "1", "2", "4"]
+    np.testing.assert_allclose(np.diff(places), np.diff(places)[0], rtol=0.3)
+
+
 def test_panels_of_metrics_are_labelled_by_the_registry_and_keep_the_colour_of_a_curve():
     runs = sweep("latent_dim", (2, 4)).rename(columns={"rate": "frechet_distance_mean_model"})
     runs = runs.assign(distortion_test=runs["distortion"].where(runs["dataset"] == "sprites"))

@@ -1,4 +1,5 @@
 import errno
+import os
 
 import pytest
 
@@ -52,3 +53,8 @@ def test_json_is_sorted_and_refuses_what_json_has_not(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(path, {"a": float("nan")})
     assert '"b": 1' in path.read_text()
+
+
+def test_a_file_name_that_is_no_utf_8_is_written_out(tmp_path):
+    write_text(tmp_path / "a.csv", os.fsdecode(b"caf\xe9.png, \xc3\xa9"))
+    assert (tmp_path / "a.csv").read_text(encoding="utf-8") == "caf\\udce9.png, \u00e9"

@@ -1,6 +1,7 @@
 """Images of a folder with every pixel as it is in the file, and PNG files of such images."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,5 +81,10 @@ def write_images(x: np.ndarray, names: Sequence[str], folder: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as file:  # never over another, as where upper and lower case are one
                 Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG")
-        for entry in os.listdir(temporary):
-            os.replace(Path(temporary) / entry, folder / entry)
+        try:
+            for entry in os.listdir(temporary):
+                os.replace(Path(temporary) / entry, folder / entry)
+        except BaseException:  # Ctrl-C too
+            for entry in (path for path in folder.iterdir() if path != Path(temporary)):
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            raise

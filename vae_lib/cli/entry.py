@@ -54,10 +54,10 @@ def main(argv: list[str] | None = None) -> int:
         return 141  # as of a command that SIGPIPE ended
     except (InputError, DivergenceError) as error:
         return _fail(error, 2 if isinstance(error, InputError) else 1)
-    except KeyboardInterrupt:
-        return _fail("interrupted: the same command resumes the run", 130)
-    except Terminated:
-        return _fail("terminated: the same command resumes the run", 143)
+    except (KeyboardInterrupt, Terminated) as stop:
+        what, code = ("terminated", 143) if isinstance(stop, Terminated) else ("interrupted", 130)
+        resumes = options.command in (train.train, study.study, tune.tune)
+        return _fail(f"{what}: the same command {'resumes the run' if resumes else 'starts again'}", code)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}; fix this and run the command again", 1)

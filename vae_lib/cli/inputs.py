@@ -1,10 +1,12 @@
 """What commands are given: the run of a name or path, the images that it was trained on, and new images."""
 
 import os
+import warnings
 from pathlib import Path
 
 import vae_lib as vl
 from vae_lib.config import TrainConfig
+from vae_lib.data.pixel_range import scaling
 from vae_lib.utils.errors import InputError
 
 # The option --data of commands on a run, and that of commands on other images.
@@ -40,6 +42,13 @@ def new_images(run, options):
     name, shape = spelling(options.data, is_data=True), run.data["image_shape"]
     images = vl.data.load_image_list(name, shape, options.data_dir, options.skip_bad)
     print(f"{len(images.x):,} images: {images.source}", flush=True)
+    here, there = (" and ".join(sorted(scaling(s))) for s in (images.source, run.data["source"]))
+    if here != there:
+        warnings.warn(
+            f"pixels are read otherwise than in the training of {run.name} ({here or 'kept as they are'}; in "
+            f"training, {there or 'kept as they were'}): give images of the same range",
+            stacklevel=2,
+        )
     return images
 
 

@@ -257,7 +257,8 @@ def _load_pixels(
     stem = f"{safe_name(root)}-{digest.hexdigest()[:12]}"
     for folder_of in (lambda: cache_dir, _temporary_cache):
         folder = folder_of()
-        if cached := _open_cache(folder / stem, len(files)):
+        cached = _open_cache(folder / stem, len(files))
+        if cached and not _mended(root, files, cached[1], image_size):
             return cached
         with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
@@ -294,6 +295,13 @@ def _open_cache(stem: Path, n_files: int) -> tuple[np.ndarray, dict] | None:
         return (pixels, meta) if len(pixels) == n_files - len(meta["bad"]) else None
     except Exception:  # a damaged file raises many types
         return None
+
+
+def _mended(root: Path, files: list[_File], meta: dict, image_size: Size | None) -> bool:
+    """Return whether a file that could not be read can be now, as after a change of its permissions."""
+    with strict_pillow():
+        again = (decode(root / files[i].relative, image_size, WHITE_LEVELS) for i, _ in meta["bad"])
+        return any(not isinstance(image, str) for image in again)
 
 
 def _temporary_cache() -> Path:

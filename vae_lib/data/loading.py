@@ -110,7 +110,7 @@ def load_or_stand_in(name: str, data_dir: str | os.PathLike = "data", **options)
     if os.environ.get("VAE_EMBEDDED_ONLY", "0") in ("", "0"):
         with suppress(UnavailableError):
             return load_dataset(name, data_dir, **options)
-    data = load_dataset(STAND_INS[known], data_dir)
+    data = load_dataset(STAND_INS[known], data_dir, **options)
     source = f"stand-in for {known}: {data.source}"
     return replace(data, source=source, title=f"{title_of(known)} stand-in")
 

@@ -102,6 +102,8 @@ def _to_pixels(where: str, images: Arrays, floats: bool) -> tuple[Arrays, str]:
         clear, white, note = high <= 1, 1, ""
         if 127 < high <= 255:  # whole numbers that stop at, say, 16 have a scale of their own
             clear, white = all(np.array_equal(x, np.rint(x)) for part in images.values() for x in part), 255
+        elif 255 * high < 64:
+            note = f", no value above {255 * high:.0f} of 255"
     if low < 0 or not clear:
         kinds = " and ".join({str(values.dtype): None for values in images.values()})
         raise InputError(

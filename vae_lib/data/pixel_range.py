@@ -6,6 +6,8 @@
 - Where the largest value is 1, as in masks, 1 becomes 255.
 """
 
+import re
+
 import numpy as np
 
 MAX_VALUE = 65535  # the largest whole number that is read
@@ -23,6 +25,11 @@ def range_note(high: int) -> str:
     if high == 1:
         return ", values 0 and 1 spread to 0 and 255"
     return f", no value above {high} of 255" if high < 64 else ""
+
+
+def scaling(source: str) -> set[str]:
+    """Return how pixels became 0 to 255, by the notes of a source; empty if they had that range."""
+    return set(re.findall(r"\d+-bit values scaled to 0 to 255|values 0 and 1 spread to 0 and 255", source))
 
 
 def to_bytes(values: np.ndarray, white: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Images and labels from a CSV table, as competitions give them: one image a row, one pixel a column."""
 
+import re
 import warnings
 from math import isqrt
 from pathlib import Path
@@ -13,7 +14,8 @@ from vae_lib.utils.errors import InputError
 def read_csv(path: Path) -> Arrays:
     """Read square grey images as `x_train` and, if a column is called `label`, `y_train`, unchecked.
 
-    The first line names the columns, such as `label,pixel0,pixel1,...`; the pixels are row by row.
+    The first line names the columns, such as `label,pixel0,pixel1,...`; the pixels are row by row, in the
+    order of their numbers if their names are one word with numbers, else in that of the columns.
 
     Raises:
         InputError: If the file is no such table, or the images are not square.
@@ -29,7 +31,7 @@ def read_csv(path: Path) -> Arrays:
             raise ValueError("no rows below the names of the columns")
         if values.shape[1] != len(names):
             raise ValueError(f"{len(names):,} names of columns, but {values.shape[1]:,} values in a row")
-        pixels = values[:, [name != "label" for name in names]]
+        pixels = values[:, _pixel_columns(names)]
         side = isqrt(pixels.shape[1])
         if side**2 != pixels.shape[1] or not side:
             raise ValueError(f"{pixels.shape[1]:,} pixels are no square image")
@@ -42,6 +44,15 @@ def read_csv(path: Path) -> Arrays:
     if "label" in names:
         arrays["y_train"] = values[:, names.index("label")]
     return {key: _as_integers(values) for key, values in arrays.items()}
+
+
+def _pixel_columns(names: list[str]) -> list[int]:
+    """Return the places of the columns of pixels, in the order of the pixels."""
+    places = [i for i, name in enumerate(names) if name != "label"]
+    words = [re.fullmatch(r"(.*?)(\d+)", names[i]) for i in places]
+    if all(words) and len({word[1] for word in words}) == 1:
+        places = [i for _, i in sorted((int(word[2]), i) for word, i in zip(words, places, strict=True))]
+    return places
 
 
 def _as_integers(values: np.ndarray) -> np.ndarray:

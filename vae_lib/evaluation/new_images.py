@@ -7,12 +7,12 @@ import pandas as pd
 
 from vae_lib.data.image_list import ImageList
 from vae_lib.evaluation.image_scores import cost, has_bits, likeliest_labels, score_images
-from vae_lib.evaluation.report import codes_table, write_pngs, write_table
+from vae_lib.evaluation.report import codes_table, write_code_files, write_pngs, write_table
 from vae_lib.metrics.reconstruction import psnr_of_each
 from vae_lib.plots import image_grids
 from vae_lib.plots.save import save_figure
 from vae_lib.training.run import Run
-from vae_lib.utils.files import atomic_write, ensure_writable
+from vae_lib.utils.files import ensure_writable
 
 
 def write_scores(
@@ -85,8 +85,7 @@ def write_new_codes(run: Run, images: ImageList, out: Path) -> None:
     codes = vae.encode(x, y)
     columns = {"file": images.names} | ({} if y is None else {"label": y})
     arrays = {"z_mean": codes[0], "z_log_var": codes[1], "files": np.array(images.names)}
-    atomic_write(out / "codes.npz", lambda path: np.savez(path, **arrays))
-    write_table(_named(run, codes_table(columns, codes)), out / "codes.csv")
+    write_code_files(arrays, _named(run, codes_table(columns, codes)), out)
 
 
 def _named(run: Run, table: pd.DataFrame) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from vae_lib.plots.style import figure_style
 from vae_lib.training.mixture import generate
 from vae_lib.training.run import Run
 from vae_lib.training.scores import evaluate
-from vae_lib.utils.files import atomic_write, ensure_writable, write_json
+from vae_lib.utils.files import atomic_write, ensure_writable, utf8, write_json, write_text, write_together
 
 N_EMBEDDED = 2000  # test images in the t-SNE figure, and behind the table of factors
 MIN_EMBEDDED = 11  # fewer have no neighbourhoods to show
@@ -200,7 +200,21 @@ def write_pngs(images: np.ndarray, out: Path, name: str) -> list[str]:
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV, whole or not at all."""
-    atomic_write(path, lambda temporary: table.to_csv(temporary, index=False, float_format="%.6g"))
+    write_text(path, _as_csv(table))
+
+
+def _as_csv(table: pd.DataFrame) -> str:
+    return table.to_csv(index=False, float_format="%.6g")
+
+
+def write_code_files(arrays: dict[str, np.ndarray], table: pd.DataFrame, out: Path) -> None:
+    """Write `codes.npz` and `codes.csv`, both or neither."""
+    text = utf8(_as_csv(table))
+    writers = {
+        "codes.npz": lambda path: np.savez(path, **arrays),
+        "codes.csv": lambda path: path.write_bytes(text),
+    }
+    write_together({out / name: write for name, write in writers.items()})
 
 
 def codes_table(columns: dict, codes: tuple[np.ndarray, np.ndarray]) -> pd.DataFrame:
@@ -239,6 +253,5 @@ def write_codes(run: Run, data: ImageDataset, out: Path) -> str:
         columns = {"part": part, "file": named["files"]} if named["files"] is not None else {"part": part}
         columns |= {} if y is None else {"label": np.array(data.class_names)[y]}
         tables.append(codes_table(columns, codes))
-    atomic_write(out / "codes.npz", lambda path: np.savez(path, **arrays))
-    write_table(pd.concat(tables), out / "codes.csv")
+    write_code_files(arrays, pd.concat(tables), out)
     return ", ".join(counts)

@@ -149,7 +149,11 @@ def plot_metric(
             ax.legend()
     if log2_x:
         settings = sorted(runs[x].unique())
-        ax.set_xscale("log", base=2)
+        positive = [setting for setting in settings if setting > 0]
+        if len(positive) < len(settings):  # a beta of 0, say
+            ax.set_xscale("symlog", base=2, linthresh=min(positive, default=1.0), linscale=0.5)
+        else:
+            ax.set_xscale("log", base=2)
         ax.set_xticks(settings, [f"{setting:g}" for setting in settings])
         ax.set_xticks([], minor=True)
     _name_on_right(ax, ends)

@@ -66,8 +66,13 @@ def sync(path: Path) -> None:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write text atomically, in UTF-8."""
-    atomic_write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    """Write text atomically, in UTF-8, as `utf8` gives it."""
+    atomic_write(path, lambda temporary: temporary.write_bytes(utf8(text)))
+
+
+def utf8(text: str) -> bytes:
+    """Return text in UTF-8; of a file name that is none, the bytes are written as backslash and code."""
+    return text.encode("utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path | str, content: dict | list) -> None:
