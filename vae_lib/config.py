@@ -50,11 +50,7 @@ def _integers(text: str, high: int):
     def fits(values):
         return isinstance(values, tuple | list) and all(_is_integer(value, 1, high) for value in values)
 
-    return _option(None, text, _plain_integers, f"integers from 1 to {high}", fits, added=True)
-
-
-def _plain_integers(values) -> tuple[int, ...]:
-    return tuple(map(int, values))  # of NumPy, say
+    return _option(None, text, tuple, f"integers from 1 to {high}", fits, added=True)
 
 
 def _are_seeds(values) -> bool:
@@ -107,7 +103,8 @@ class _Options:
             return None
         if not field.metadata["fits"](value):
             raise InputError(f"{name} must be {field.metadata['allowed']}; received {value!r}")
-        return field.metadata["kind"](value)
+        value = field.metadata["kind"](value)
+        return tuple(map(int, value)) if isinstance(value, tuple) else value  # plain ones, not NumPy's
 
     def to_dict(self) -> dict:
         """Return the fields as a JSON-able dict."""
@@ -303,7 +300,7 @@ class EvaluationConfig(_Options):
     seeds: tuple[int, ...] = _option(
         (0, 1, 2),
         "seeds of noise and choices",
-        _plain_integers,
+        tuple,
         "two integers or more, no two alike",
         _are_seeds,
     )
