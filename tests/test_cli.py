@@ -139,8 +139,9 @@ def test_sample_says_which_prior_it_takes_and_fits_the_mixture_once(trained, run
     assert re.search(r"prior: (model|mixture) \(Fréchet distances .*: model [\d.]+, mixture [\d.]+\)", out)
     code, out, _ = run(*words, "--label", "7")  # the model is unconditional, and the mixture has classes
     assert code == 0 and "fitting" not in out and "prior: mixture" in out
-    code, _, err = run(*words, "--data", tmp_path / "none")
-    assert code == 2 and "none" in err and err.count("\n") == 1
+    for prior in ("model", "mixture"):  # looked at though neither needs it now
+        code, _, err = run(*words, "--prior", prior, "--data", tmp_path / "none")
+        assert code == 2 and "none" in err and err.count("\n") == 1
 
 
 @pytest.fixture

@@ -384,7 +384,7 @@ def test_skip_bad_skips_counts_and_is_instant_after_the_error(root, decoded):
         load(root)  # the cache does not hide the fault
 
 
-def test_a_file_whose_permissions_are_mended_is_read_though_nothing_else_tells(root, monkeypatch):
+def test_a_file_that_becomes_readable_is_read_though_its_size_and_time_are_unchanged(root, monkeypatch):
     fill(root, 5)
     real = image_folder.decode
 

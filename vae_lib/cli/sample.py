@@ -50,14 +50,14 @@ def sample(options) -> int:
 
 def _prior(run, options) -> str:
     """Return the prior to sample from; fit the mixture first, if it is needed and not kept with the run."""
+    data = images_of(run, options) if options.data else None
     if options.prior == "model":
         return "model"
-    data = None
-    if options.data or not run.has_mixture:
+    if data is None and not run.has_mixture:
         try:
             data = images_of(run, options)
         except InputError as error:
-            if options.data or options.prior or (options.label is not None and not run.config.conditional):
+            if options.prior or (options.label is not None and not run.config.conditional):
                 raise
             print(f"from the model's own prior, as no mixture is fitted yet: {error}")
             return "model"

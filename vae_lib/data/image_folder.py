@@ -258,7 +258,7 @@ def _load_pixels(
     for folder_of in (lambda: cache_dir, _temporary_cache):
         folder = folder_of()
         cached = _open_cache(folder / stem, len(files))
-        if cached and not _mended(root, files, cached[1], image_size):
+        if cached and not _readable_now(root, files, cached[1], image_size):
             return cached
         with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
@@ -297,7 +297,7 @@ def _open_cache(stem: Path, n_files: int) -> tuple[np.ndarray, dict] | None:
         return None
 
 
-def _mended(root: Path, files: list[_File], meta: dict, image_size: Size | None) -> bool:
+def _readable_now(root: Path, files: list[_File], meta: dict, image_size: Size | None) -> bool:
     """Return whether a file that could not be read can be now, as after a change of its permissions."""
     with strict_pillow():
         again = (decode(root / files[i].relative, image_size, WHITE_LEVELS) for i, _ in meta["bad"])

@@ -85,11 +85,11 @@ def train(
     name = config.run_name(data.fingerprint()) if name is None else name
     directory = Path(models_dir) / check_run_name(name)
     run = Run(directory)
-    anew = fresh or not (directory / "config.json").exists()  # other files there are of another run
+    begins = fresh or not (directory / "config.json").exists()  # other files there are of another run
     # The model refuses what does not fit these images: that must be before anything is written or removed.
-    loop = None if run.is_done and not anew else TrainingLoop(run, config, data, verbose, callbacks)
+    loop = None if run.is_done and not begins else TrainingLoop(run, config, data, verbose, callbacks)
     with lock_run(directory):
-        if anew:
+        if begins:
             reset_run(directory)
         _claim(run, config, data)
         if loop and not run.is_done:
